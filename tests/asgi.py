@@ -3,7 +3,7 @@
 from starlette.types import Message, Receive, Send
 
 
-def once(message: Message) -> Receive:
+def make_receive(message: Message) -> Receive:
     """A body that comes as one message; then the client is gone."""
     messages = [message]
 
@@ -13,11 +13,11 @@ def once(message: Message) -> Receive:
     return receive
 
 
-async def nowhere(_: Message) -> None:
+async def discard_message(_: Message) -> None:
     """Nobody hears the answer."""
 
 
-async def answer(send: Send, status: int, body: bytes = b"", content_type: str | None = None) -> None:
+async def send_response(send: Send, status: int, body: bytes = b"", content_type: str | None = None) -> None:
     """A whole answer."""
     headers = [(b"content-type", content_type.encode())] if content_type else []
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -94,21 +94,23 @@ def schemas_checked_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def logging_stays_as_it_was() -> Iterator[None]:
+def logging_unchanged() -> Iterator[None]:
     """Whoever sets up logging puts it back: another test reads what is logged."""
-    before = _levels()
+    before = _read_levels()
     yield
-    changed = {name: (before[name], level) for name, level in _levels().items() if before.get(name, level) != level}
+    changed = {
+        name: (before[name], level) for name, level in _read_levels().items() if before.get(name, level) != level
+    }
     for name, (level, _) in changed.items():
         logging.getLogger(name).setLevel(level)
     assert changed == {}
 
 
 @pytest.fixture
-def logging_put_back(logging_stays_as_it_was: None) -> Iterator[None]:
+def logging_restored(logging_unchanged: None) -> Iterator[None]:
     """For tests that serve in this process: serving sets up logging for good, since its process ends with it."""
     root = logging.getLogger()
-    handlers, level, levels = root.handlers.copy(), root.level, _levels()
+    handlers, level, levels = root.handlers.copy(), root.level, _read_levels()
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     yield
     logging.captureWarnings(False)
@@ -121,6 +123,6 @@ def logging_put_back(logging_stays_as_it_was: None) -> Iterator[None]:
         logging.getLogger(name).setLevel(before)
 
 
-def _levels() -> dict[str, int]:
+def _read_levels() -> dict[str, int]:
     """The level of each logger that the HTTP client uses."""
     return {name: logging.getLogger(name).level for name in ("httpx2", "httpcore2", "httpx", "httpcore")}

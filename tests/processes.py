@@ -6,7 +6,7 @@ import os
 _KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP")
 
 
-def environment(*, HOME: str = "/nonexistent", **own: str) -> dict[str, str]:  # noqa: N803 - the name of a variable
+def make_environment(*, HOME: str = "/nonexistent", **own: str) -> dict[str, str]:  # noqa: N803 - the name of a variable
     """Nothing of this machine but the way to programs, and what measures coverage; `own` comes on top."""
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("COVERAGE_")}
     # Windows looks for the home folder in the second.

@@ -199,7 +199,7 @@ VALID = {
 every_setting = pytest.mark.parametrize("name", [setting.name for setting in SETTINGS])
 
 
-def outcome(name, value):
+def read_outcome(name, value):
     """The settings, or the text of the problem."""
     try:
         settings = load_settings({"TZ": "Europe/Paris", name: value})
@@ -212,15 +212,15 @@ def outcome(name, value):
 @every_setting
 @pytest.mark.parametrize("value", ["", " ", "\t\r\n", '""', "''", "${user_config.anything}", ' "${user_config.a.b}" '])
 def test_setting_that_was_left_empty_is_not_set(name, value):
-    assert outcome(name, value) == load_settings({"TZ": "Europe/Paris"})
+    assert read_outcome(name, value) == load_settings({"TZ": "Europe/Paris"})
 
 
 @pytest.mark.requirement("config.odd-values")
 @every_setting
 @pytest.mark.parametrize("form", ['"{}"', "'{}'", "“{}”", " {} ", '" {} "', "\ufeff{}", "{}\r\n"])
 def test_blanks_and_quotes_around_a_value_are_taken_off(name, form):
-    plain = outcome(name, VALID[name])
-    assert outcome(name, form.format(VALID[name])) == plain
+    plain = read_outcome(name, VALID[name])
+    assert read_outcome(name, form.format(VALID[name])) == plain
     assert plain != load_settings({"TZ": "Europe/Paris"})
 
 
@@ -248,7 +248,7 @@ PLACEHOLDERS = (
 def test_placeholder_that_was_not_replaced_is_never_ignored(name, value):
     """Also for a guard that is off by default: the placeholder shows that it was wanted."""
     for known in (name, *config.SETTINGS[[setting.name for setting in SETTINGS].index(name)].aliases):
-        problem = outcome(known, value)
+        problem = read_outcome(known, value)
         assert isinstance(problem, str)
         assert problem.startswith(f"{known} holds a placeholder that was not replaced. Write the value itself")
         assert value not in problem
@@ -278,7 +278,7 @@ def test_placeholder_that_was_not_replaced_is_never_ignored(name, value):
 )
 def test_path_is_absolute_and_without_variables(name, value):
     """Else it would mean another folder wherever a client starts the server."""
-    problem = outcome(name, value)
+    problem = read_outcome(name, value)
     assert isinstance(problem, str)
     assert problem.startswith(name)
     assert value not in problem
@@ -319,7 +319,7 @@ def test_path_is_absolute_and_without_variables(name, value):
     ],
 )
 def test_value_that_is_clear_is_understood(name, value, field, read):
-    settings = outcome(name, value)
+    settings = read_outcome(name, value)
     assert not isinstance(settings, str)
     assert getattr(settings, field) == read
 
@@ -329,7 +329,7 @@ def test_value_that_is_clear_is_understood(name, value, field, read):
 @pytest.mark.parametrize("value", [",", " , ,", '","'])
 def test_list_without_an_entry_is_refused(name, value):
     """Its separators say that something was meant."""
-    assert outcome(name, value) == f"{name} lists nothing. Write at least one entry, or remove {name}."
+    assert read_outcome(name, value) == f"{name} lists nothing. Write at least one entry, or remove {name}."
 
 
 @pytest.mark.requirement("config.odd-values")
@@ -338,7 +338,7 @@ def test_list_without_an_entry_is_refused(name, value):
 )
 def test_key_that_cannot_be_a_key_is_refused(key):
     """A key that clients can't send as a bearer value would lock everybody out, or be ignored."""
-    problem = outcome("TTP_SERVER_KEY", key)
+    problem = read_outcome("TTP_SERVER_KEY", key)
     assert isinstance(problem, str)
     assert problem.startswith("TTP_SERVER_KEY must be at least 32 ASCII characters without blanks or quotes")
 

@@ -56,7 +56,7 @@ def zone_of_the_machine() -> Iterator[None]:
         yield
 
 
-def changes(zone, year):
+def list_changes(zone, year):
     """Instants in a year at which the zone's offset changes, to the minute."""
     at, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
     while at < end:
@@ -90,7 +90,7 @@ def test_local_time_is_read_back(moment, zone, seconds):
 def test_every_gap_and_fold_is_refused_with_two_readings_that_work(zone):
     """Check one year in each of twelve zones; on Lord Howe the change is half an hour."""
     count = 0
-    for change in changes(zone, 2025):
+    for change in list_changes(zone, 2025):
         before = (change - timedelta(minutes=1)).astimezone(zone).utcoffset()
         after = change.astimezone(zone).utcoffset()
         wall = (change + max(before, after)).replace(tzinfo=None) - timedelta(minutes=1)

@@ -62,7 +62,7 @@ class Life:
         return {*before[-1:], *(status for seq, status in self.statuses if event.began < seq <= event.ended)}
 
 
-def lives(db: sqlite3.Connection) -> dict[str, Life]:
+def read_lives(db: sqlite3.Connection) -> dict[str, Life]:
     """Read the record into one `Life` per post."""
     found: dict[str, Life] = {}
     for row in db.execute("SELECT * FROM truth ORDER BY seq"):
@@ -79,27 +79,27 @@ def lives(db: sqlite3.Connection) -> dict[str, Life]:
     return found
 
 
-def violations(events: Sequence[Event], truth: dict[str, Life]) -> Counter[str]:
+def count_violations(events: Sequence[Event], truth: dict[str, Life]) -> Counter[str]:
     """Count false answers and events that must never happen. An empty counter passes."""
     found: Counter[str] = Counter()
     for life in truth.values():
-        found.update(_of_life(life))
+        found.update(_check_life(life))
     for key in {event.key for event in events if event.call == "create"}:
         asked = [event for event in events if event.call == "create" and event.key == key]
-        found.update(_of_wish(asked, {post_id: life for post_id, life in truth.items() if life.key == key}))
+        found.update(_check_request(asked, {post_id: life for post_id, life in truth.items() if life.key == key}))
     deleted: set[str | None] = set()
     for event in events:
         if event.call == "delete":
-            found.update(_of_delete(event, truth[event.post_id or ""], first=event.post_id not in deleted))
+            found.update(_check_delete(event, truth[event.post_id or ""], first=event.post_id not in deleted))
             deleted.add(event.post_id)
         elif event.call == "get":
-            found.update(_of_get(event, truth[event.post_id or ""]))
+            found.update(_check_get(event, truth[event.post_id or ""]))
         elif event.call == "list" and event.outcome == "listed":
-            found.update(_of_list(event, truth))
+            found.update(_check_list(event, truth))
     return +found
 
 
-def _of_life(life: Life) -> Iterable[str]:
+def _check_life(life: Life) -> Iterable[str]:
     accounts = Counter(account for _, account in life.shown)
     if any(count > 1 for count in accounts.values()):
         yield "published twice"
@@ -113,7 +113,7 @@ def _of_life(life: Life) -> Iterable[str]:
         yield "never finished"
 
 
-def _of_wish(asked: Sequence[Event], born: dict[str, Life]) -> Iterable[str]:
+def _check_request(asked: Sequence[Event], born: dict[str, Life]) -> Iterable[str]:
     """Count violations over all creates of one request, which may make one post together."""
     if len(born) > 1:
         yield "created twice"
@@ -127,14 +127,14 @@ def _of_wish(asked: Sequence[Event], born: dict[str, Life]) -> Iterable[str]:
         yield "not created but there"
 
 
-def _of_delete(event: Event, life: Life, *, first: bool) -> Iterable[str]:
+def _check_delete(event: Event, life: Life, *, first: bool) -> Iterable[str]:
     if event.outcome in ("deleted", "already_gone") and life.gone > event.ended:
         yield "deleted but there"
     if event.outcome == "refused" and first and event.began < life.gone <= event.ended:
         yield "not deleted but gone"
 
 
-def _of_get(event: Event, life: Life) -> Iterable[str]:
+def _check_get(event: Event, life: Life) -> Iterable[str]:
     if event.outcome == "not_found" and life.gone > event.ended:
         yield "not found but there"
     if event.outcome == "found":
@@ -144,7 +144,7 @@ def _of_get(event: Event, life: Life) -> Iterable[str]:
             yield "a status that it did not have"
 
 
-def _of_list(event: Event, truth: dict[str, Life]) -> Iterable[str]:
+def _check_list(event: Event, truth: dict[str, Life]) -> Iterable[str]:
     listed = Counter(event.listed)
     for post_id, life in truth.items():
         if life.born <= event.began and life.gone > event.ended and not listed[post_id]:

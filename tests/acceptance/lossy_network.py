@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from starlette.types import ASGIApp, Send
 
-from tests.asgi import answer, nowhere
+from tests.asgi import discard_message, send_response
 from tests.support.workspaces import open_workspace
 from tests.virtual_time import VirtualTime
 from ttp_mcp.api.client import ApiClient
@@ -36,7 +36,7 @@ PER_THOUSAND = {
 
 
 @dataclass
-class LossyWorld:
+class LossyHarness:
     """A sandbox, a client and a ledger, and an account to post to."""
 
     time: VirtualTime
@@ -74,25 +74,25 @@ async def meet_fate(
         plan: Calls a function a little later.
     """
     if fate in ("lost after commit", "502 after commit", "page after commit"):
-        await commit(nowhere)
+        await commit(discard_message)
     if fate == "commits late":
-        plan(lambda: commit(nowhere))
+        plan(lambda: commit(discard_message))
     if fate == "answered":
         await commit(send)
     elif fate == "refused":
-        await answer(send, 400, b'{"success": false, "message": "not today"}')
+        await send_response(send, 400, b'{"success": false, "message": "not today"}')
     elif fate == "502 after commit":
-        await answer(send, 502)
+        await send_response(send, 502)
     elif fate == "page after commit":
-        await answer(send, 200, b"<html>")
+        await send_response(send, 200, b"<html>")
     else:
         raise ConnectionResetError
 
 
 @asynccontextmanager
-async def open_lossy_world(
+async def open_lossy_harness(
     folder: Path, make_lossy: Callable[[ASGIApp, VirtualTime], App]
-) -> AsyncGenerator[tuple[LossyWorld, App]]:
+) -> AsyncGenerator[tuple[LossyHarness, App]]:
     """Open a sandbox behind a lossy network, and a ledger, in virtual time."""
     time = VirtualTime()
     with open_workspace(folder / "sandbox", time.clock) as sandbox:
@@ -102,6 +102,6 @@ async def open_lossy_world(
         state = SqliteStore(folder / "state")
         ledger = Ledger(state, scope_of(api.base_url, api.token, None), time.clock.now)
         account = next(each.id for each in await api.integrations.list() if each.platform == "linkedin")
-        yield LossyWorld(time, sandbox, api, ledger, account), lossy
+        yield LossyHarness(time, sandbox, api, ledger, account), lossy
         await api.aclose()
         await state.aclose()

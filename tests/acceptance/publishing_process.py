@@ -50,27 +50,27 @@ class Careless(Scheduler):
         return True
 
 
-def left(path: Path) -> int:
+def count_unfinished(path: Path) -> int:
     """Count the unfinished posts."""
     with closing(sqlite3.connect(path, timeout=30)) as db:
         return db.execute(LEFT).fetchone()[0]
 
 
-def work(path: Path, kind: type[Scheduler]) -> None:
+def publish_all(path: Path, kind: type[Scheduler]) -> None:
     """Publish until no post is left."""
     scheduler = kind(Store(path), ManualClock(NOW), lease_seconds=LEASE_SECONDS)
-    while scheduler.tick() or left(path):
+    while scheduler.tick() or count_unfinished(path):
         time.sleep(0.005)
 
 
-def start(path: Path, kind: type[Scheduler]) -> int:
+def start_worker(path: Path, kind: type[Scheduler]) -> int:
     """Fork a worker and return its process id."""
     if pid := os.fork():
         return pid
     code = 1
     try:
         random.seed(os.getpid())
-        work(path, kind)
+        publish_all(path, kind)
         code = 0
     finally:
         os._exit(code)
@@ -89,7 +89,7 @@ class Nursery:
             if os.waitpid(pid, os.WNOHANG)[0]:
                 self.pids.remove(pid)
         while len(self.pids) < WORKERS:
-            self.pids.add(start(self.path, self.kind))
+            self.pids.add(start_worker(self.path, self.kind))
             self.started += 1
 
     def kill(self, pid: int) -> None:
@@ -103,9 +103,9 @@ def main(path: Path, kills: int, seed: int, kind: type[Scheduler]) -> None:
     chance = random.Random(seed)
     if kind is Careless:
         networks.create_external_id = lambda *_: str(random.getrandbits(63))
-    nursery, total, killed = Nursery(path, kind), left(path), 0
+    nursery, total, killed = Nursery(path, kind), count_unfinished(path), 0
     nursery.fill()
-    while remaining := left(path):
+    while remaining := count_unfinished(path):
         nursery.fill()
         if killed < kills and remaining <= total * (1 - killed / (kills + 1)):
             time.sleep(chance.uniform(0, 0.01))

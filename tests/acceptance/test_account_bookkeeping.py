@@ -15,8 +15,8 @@ import mcp_types as types
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.asgi import nowhere
-from tests.tools.conftest import Agent, clock, connect, demo_folder, open_sandbox, settings, text_of
+from tests.asgi import discard_message
+from tests.tools.conftest import Agent, clock, connect_agent, demo_folder, open_sandbox, read_text, settings
 from ttp_mcp.ledger import claims
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import LONGEST_WRITE
@@ -25,7 +25,7 @@ from ttp_mcp.sandbox import ManualClock
 from ttp_mcp.writes.replacement import Replacer
 from ttp_mcp.writes.writer import Writer
 
-__all__ = ["clock", "connect", "demo_folder", "open_sandbox", "settings"]
+__all__ = ["clock", "connect_agent", "demo_folder", "open_sandbox", "settings"]
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.c5")]
 
@@ -48,7 +48,7 @@ class Crash(Exception):
     """Raised where the process would crash."""
 
 
-async def crash(*_: Any, **__: Any) -> None:
+async def raise_crash(*_: Any, **__: Any) -> None:
     """Replace a function that must not be reached after the crash."""
     raise Crash
 
@@ -76,7 +76,7 @@ class Network:
             return
         self.lost += 1
         if fault == "lost after":
-            await self._app(scope, receive, nowhere)
+            await self._app(scope, receive, discard_message)
         raise ConnectionResetError
 
 
@@ -136,7 +136,7 @@ class Sequence:
 
     async def posts(self) -> Posts:
         """Posts that exist now."""
-        found = await self.agent.assembly.app.api.posts.list()
+        found = await self.agent.runtime.app.api.posts.list()
         return {post.id: frozenset((account, post.scheduled_at) for account in post.account_ids) for post in found}
 
     def lately_removed(self) -> Posts:
@@ -183,7 +183,7 @@ class Sequence:
         result = await self.agent.call(tool, **arguments)
         self.network.clear_faults()
         calls = self.state_calls.total()
-        self.story.append(f"{self.clock.now():%H:%M:%S} {tool} {arguments}: {text_of(result)}")
+        self.story.append(f"{self.clock.now():%H:%M:%S} {tool} {arguments}: {read_text(result)}")
         self.counts[f"{tool}: {'refused' if result.is_error else 'done'}"] += 1
         self.check(calls <= MOST_STATE_CALLS, f"{calls} calls of the state")
         return result
@@ -208,7 +208,7 @@ class Sequence:
 
     def check_created(self, result: Any, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
         """Check that the answer to a create is true."""
-        claims, data, new = Claims(text_of(result)), result.structured_content or {}, after.keys() - before.keys()
+        claims, data, new = Claims(read_text(result)), result.structured_content or {}, after.keys() - before.keys()
         outcome = data.get("outcome", "refused")
         self.counts[f"create: {outcome}"] += 1
         if outcome == "created":
@@ -235,7 +235,7 @@ class Sequence:
     async def create_and_crash(self, before: Posts) -> None:
         """Create, and crash before the outcome is recorded."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Ledger, "finish", crash)
+            patch.setattr(Ledger, "finish", raise_crash)
             await self.create(before, crashes=True)
 
     async def delete(self, before: Posts) -> None:
@@ -257,7 +257,7 @@ class Sequence:
         """Delete a post in the dashboard."""
         if before:
             post_id = self.chance.choice(sorted(before))
-            await self.agent.assembly.app.api.posts.delete(post_id)
+            await self.agent.runtime.app.api.posts.delete(post_id)
             self.removed[post_id] = (self.clock.now(), before[post_id])
             self.story.append(f"{self.clock.now():%H:%M:%S} {post_id} is removed outside")
 
@@ -280,7 +280,7 @@ class Sequence:
         if self.chance.random() < 0.3:
             self.network.plan_fault(*self.chance.choice(POST_FAULTS + DELETE_FAULTS))
         wanted = frozenset((account, minute) for account in accounts)
-        claims = Claims(text_of(result := await self.call("reschedule_post", post_id=post_id, **changes)))
+        claims = Claims(read_text(result := await self.call("reschedule_post", post_id=post_id, **changes)))
         after = await self.posts()
         self.check_no_duplicates(before, after, replaced=post_id)
         self.check_none_is_lost(post_id, wanted, before, after)
@@ -296,7 +296,7 @@ class Sequence:
     async def reschedule_and_crash(self, before: Posts) -> None:
         """Reschedule, and crash before or after the replacement is created, or before the end is recorded."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Replacer, self.chance.choice(("_create", "_swap", "_close")), crash)
+            patch.setattr(Replacer, self.chance.choice(("_create", "_swap", "_close")), raise_crash)
             await self.reschedule(before, crashes=True)
 
     def check_none_is_lost(self, post_id: str, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
@@ -377,7 +377,7 @@ def state_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.fixture
-def row(connect, open_sandbox, clock, settings, state_calls) -> Row:
+def row_c5(connect_agent, open_sandbox, clock, settings, state_calls) -> Row:
     """The sequences of row C5."""
     sandbox = open_sandbox()
     network, counts = Network(sandbox.app), Counter[str]()
@@ -389,31 +389,31 @@ def row(connect, open_sandbox, clock, settings, state_calls) -> Row:
         state = settings.state_dir / str(number)
         today = clock.now().replace(hour=9, minute=0, second=0)
         minutes = [today + timedelta(days=2), today + timedelta(days=3)]
-        async with connect(sandbox=sandbox, through=lambda _: network, state_dir=state) as agent:
-            accounts = [await agent.account(label) for label in ACCOUNTS]
+        async with connect_agent(sandbox=sandbox, through=lambda _: network, state_dir=state) as agent:
+            accounts = [await agent.find_account(label) for label in ACCOUNTS]
             chance = random.Random(SEED + number)
             yield Sequence(agent, network, clock, accounts, minutes, chance, counts, state_calls)
 
     return Row(begin, counts, network)
 
 
-async def test_each_account_has_its_post_and_the_answer_is_true(row: Row) -> None:
+async def test_each_account_has_its_post_and_the_answer_is_true(row_c5: Row) -> None:
     """Row C5, with minimum counts so that the run means something."""
-    await row.run(SEQUENCES)
+    await row_c5.run(SEQUENCES)
     outcomes = {"create: created", "create: already_created", "create: unknown", "create: refused"}
-    assert outcomes | {"delete_post: done", "reschedule_post: done", "reschedule_post: refused"} <= set(row.counts)
+    assert outcomes | {"delete_post: done", "reschedule_post: done", "reschedule_post: refused"} <= set(row_c5.counts)
 
 
 async def test_c5_fails_when_accounts_without_a_post_are_not_reported(
-    row: Row, monkeypatch: pytest.MonkeyPatch
+    row_c5: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An account would count as served by a post for other accounts."""
     monkeypatch.setattr(claims, "list_missing", lambda _: ())
     with pytest.raises(AssertionError, match="reported as served and has no post"):
-        await row.run(SEQUENCES)
+        await row_c5.run(SEQUENCES)
 
 
-async def test_c5_fails_when_a_reschedule_accepts_any_equal_post(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_c5_fails_when_a_reschedule_accepts_any_equal_post(row_c5: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old post would be removed although the equal one doesn't cover all of its accounts."""
 
     async def is_own(*_):
@@ -423,10 +423,12 @@ async def test_c5_fails_when_a_reschedule_accepts_any_equal_post(row: Row, monke
     with pytest.raises(
         AssertionError, match=r"an account lost its post by a reschedule|rescheduled, but not as reported"
     ):
-        await row.run(SEQUENCES)
+        await row_c5.run(SEQUENCES)
 
 
-async def test_c5_fails_when_the_replaced_post_counts_as_a_duplicate(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_c5_fails_when_the_replaced_post_counts_as_a_duplicate(
+    row_c5: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The replacement would be refused as a duplicate of the post that it replaces."""
     real = Writer.create
 
@@ -435,4 +437,4 @@ async def test_c5_fails_when_the_replaced_post_counts_as_a_duplicate(row: Row, m
 
     monkeypatch.setattr(Writer, "create", without_replaces)
     with pytest.raises(AssertionError, match="the post that is replaced is reported as in the way"):
-        await row.run(SEQUENCES)
+        await row_c5.run(SEQUENCES)

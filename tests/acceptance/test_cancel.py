@@ -13,7 +13,7 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.asgi import nowhere
+from tests.asgi import discard_message
 from ttp_mcp.api import ApiError, NotFound, PostCreate
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
@@ -86,7 +86,7 @@ class SlowApi:
         try:
             await self._way()
             if scope["method"] != "GET" and self._random.random() < 0.1:
-                await self._app(scope, receive, nowhere)
+                await self._app(scope, receive, discard_message)
                 raise ConnectionResetError
             messages: list[Message] = []
 
@@ -105,7 +105,7 @@ class SlowApi:
             await self._points.reach()
 
 
-async def _soon(seconds: float) -> None:
+async def _yield_to_loop(seconds: float) -> None:
     """Wait for one turn of the event loop; the clock doesn't move."""
     await anyio.sleep(0)
 
@@ -170,7 +170,7 @@ class Run:
             self.counts["reads not released"] += self.slow.active
 
 
-async def check(run: Run) -> None:
+async def check_run(run: Run) -> None:
     """The criteria of row B9, counted and asserted."""
     counts = run.counts
     for record in await run.ledger.read_history(START - timedelta(days=1)):
@@ -180,7 +180,7 @@ async def check(run: Run) -> None:
         counts["noted wrongly"] += record.outcome in ("deleted", "already_gone") and there
         counts["without outcome"] += record.outcome is None
     noted = {record.post_id for record in await run.ledger.read_history(START - timedelta(days=1))}
-    made = {post.id for post in await run.api.posts.list() if post.content in _texts(run)}
+    made = {post.id for post in await run.api.posts.list() if post.content in _list_texts(run)}
     counts["made but not noted"] = len(made - noted)
     counts["in flight"] = run.writes.in_flight.count
     counts["requests left"] = run.slow.active
@@ -197,7 +197,7 @@ async def check(run: Run) -> None:
         assert counts[criterion] == 0, f"{criterion}: {counts[criterion]}"
 
 
-def _texts(run: Run) -> set[str]:
+def _list_texts(run: Run) -> set[str]:
     return {run.post(number).content for number in range(CALLS)}
 
 
@@ -229,13 +229,13 @@ async def run(tmp_path: Path) -> AsyncGenerator[Run]:
                 base_url=sandbox.api_url,
                 token=token,
                 app=slow,
-                clocks=Clocks(sleep=_soon, monotonic=monotonic, now=clock.now),
+                clocks=Clocks(sleep=_yield_to_loop, monotonic=monotonic, now=clock.now),
             )
         )
         state = PointedState(tmp_path / "state")
         state.points = points
         ledger = Ledger(state, scope_of(api.base_url, token, None), clock.now)
-        writes = Writer(api, ledger, sleep=_soon, monotonic=monotonic, now=clock.now)
+        writes = Writer(api, ledger, sleep=_yield_to_loop, monotonic=monotonic, now=clock.now)
         account = next(each.id for each in await api.integrations.list() if each.platform == "linkedin")
         yield Run(api, slow, points, ledger, writes, account)
         await api.aclose()
@@ -246,7 +246,7 @@ async def test_cancelled_calls_leave_nothing_open(run: Run) -> None:
     """Row B9."""
     await run.cancel_calls(CALLS)
 
-    await check(run)
+    await check_run(run)
     assert run.counts["create cancelled"] > CALLS / 20
     assert run.counts["noted create created"] > CALLS / 20
 
@@ -262,7 +262,7 @@ async def test_b9_fails_when_a_write_ends_with_its_caller(run: Run, monkeypatch:
     await run.cancel_calls(60)
 
     with pytest.raises(AssertionError, match="made but not noted"):
-        await check(run)
+        await check_run(run)
 
 
 async def test_b9_fails_when_a_read_outlives_its_caller(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,4 +281,4 @@ async def test_b9_fails_when_a_read_outlives_its_caller(run: Run, monkeypatch: p
             await run.cancel_calls(20, ["read"])
 
     with pytest.raises(AssertionError, match="reads not released"):
-        await check(run)
+        await check_run(run)

@@ -12,7 +12,7 @@ import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
-from tests.server.conftest import Side, human, text_of
+from tests.server.conftest import Connection, make_user, read_text
 from ttp_mcp.factory import create_server
 from ttp_mcp.ledger.confirmations import Confirmations
 from ttp_mcp.ledger.store import open_store
@@ -26,9 +26,9 @@ ATTACKS = ("replayed", "altered", "of another user", "expired", "forged")
 
 
 @asynccontextmanager
-async def two_users(settings, sandbox, way):
+async def open_two_users(settings, sandbox, way):
     """Two users of one store. With `code` their client can't prompt; with `state` it can."""
-    asked = human(confirm=True)[0] if way == "state" else None
+    asked = make_user(confirm=True)[0] if way == "state" else None
     state = open_store(settings)
     first, second = (
         create_server(replace(settings, confirm="required", org_id=org_id), sandbox, state=state)
@@ -39,37 +39,37 @@ async def two_users(settings, sandbox, way):
             Client(first.server, elicitation_callback=asked) as one,
             Client(second.server, elicitation_callback=asked) as two,
         ):
-            yield Side(one, first, sandbox), Side(two, second, sandbox)
+            yield Connection(one, first, sandbox), Connection(two, second, sandbox)
     finally:
         await first.aclose()
         await second.aclose()
 
 
-def count(sandbox):
+def count_posts(sandbox):
     """Count the posts."""
     with sandbox.store.reading() as db:
         return db.execute("SELECT count(*) FROM posts").fetchone()[0]
 
 
-async def shown(side, way, arguments):
+async def request_confirmation(connection, way, arguments):
     """Request the post and return the confirmation from the preview or the question."""
     if way == "state":
-        return (await side.raw("create_post", arguments)).request_state
-    preview = text_of(await side.call("create_post", **arguments))
+        return (await connection.call_once("create_post", arguments)).request_state
+    preview = read_text(await connection.call("create_post", **arguments))
     return preview.partition("confirmation ")[2].partition(" (")[0]
 
 
-async def confirm(side, way, arguments, confirmation):
+async def pass_confirmation(connection, way, arguments, confirmation):
     """Pass a confirmation back; a protocol error counts as a refusal."""
     try:
         if way == "state":
-            return await side.raw("create_post", arguments, reply=YES, state=confirmation)
-        return await side.call("create_post", **arguments, confirmation=confirmation)
+            return await connection.call_once("create_post", arguments, reply=YES, state=confirmation)
+        return await connection.call("create_post", **arguments, confirmation=confirmation)
     except MCPError:
         return None
 
 
-def forged(chance, real):
+def forge_codes(chance, real):
     """Invented codes, and near misses of the real one."""
     at = chance.randrange(len(real))
     other = chance.choice("0123456789abcdef".replace(real[at], ""))
@@ -78,7 +78,7 @@ def forged(chance, real):
     )
 
 
-def altered(chance, arguments):
+def alter_arguments(chance, arguments):
     """The same call with one argument changed."""
     return chance.choice(
         [
@@ -92,12 +92,12 @@ def altered(chance, arguments):
     )
 
 
-async def check(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
+async def check_attempts(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
     """Try confirmations that must not count; returns the number tried of each kind."""
     chance = random.Random(SEED)
     tried = Counter()
     accepted = []
-    async with two_users(settings, sandbox, way) as (one, two):
+    async with open_two_users(settings, sandbox, way) as (one, two):
         for number in range(attempts):
             attack = attacks[number % len(attacks)]
             arguments = {
@@ -107,24 +107,24 @@ async def check(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
                 # So that only the confirmation can be what refuses a replay.
                 "allow_duplicate": attack == "replayed",
             }
-            confirmation = await shown(one, way, arguments)
-            before = count(sandbox)
-            side, passed = one, arguments
+            confirmation = await request_confirmation(one, way, arguments)
+            before = count_posts(sandbox)
+            connection, passed = one, arguments
             if attack == "replayed":
-                done = await confirm(one, way, arguments, confirmation)
+                done = await pass_confirmation(one, way, arguments, confirmation)
                 assert not done.is_error, "the right confirmation was refused"
-                before = count(sandbox)
+                before = count_posts(sandbox)
             elif attack == "altered":
-                passed = altered(chance, arguments)
+                passed = alter_arguments(chance, arguments)
             elif attack == "of another user":
-                side = two
+                connection = two
             elif attack == "expired":
                 clock.move(chance.randrange(301, 4000))
             else:
-                confirmation = forged(chance, confirmation)
-            result = await confirm(side, way, passed, confirmation)
+                confirmation = forge_codes(chance, confirmation)
+            result = await pass_confirmation(connection, way, passed, confirmation)
             tried[attack] += 1
-            if count(sandbox) != before or (result is not None and not result.is_error):
+            if count_posts(sandbox) != before or (result is not None and not result.is_error):
                 accepted.append(attack)
     assert accepted == [], f"accepted: {Counter(accepted)}"
     return tried
@@ -133,27 +133,27 @@ async def check(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
 @pytest.mark.parametrize("way", ["code", "state"])
 async def test_a12_only_the_matching_confirmation_counts(settings, sandbox, clock, way):
     """For the code that an agent passes back, and the state that a client passes back."""
-    tried = await check(settings, sandbox, clock, way, ATTEMPTS)
+    tried = await check_attempts(settings, sandbox, clock, way, ATTEMPTS)
     print(f"A12 ({way}, seed {SEED}): 0 accepted of {tried.total()}: {dict(tried)}")  # noqa: T201
 
 
-async def reusable(self, code, digest):
+async def redeem_without_use(self, code, digest):
     """`Confirmations.redeem` without using the code up."""
     key = sys.modules["ttp_mcp.ledger.store.base"].digest_of([code, digest])
     return await self.store.get_one("confirmation", key) is not None
 
 
-async def any_code(self, code, digest):
+async def accept_any_code(self, code, digest):
     """`Confirmations.redeem` accepting every code."""
     return True
 
 
 GUARDS = {
-    "replayed": (Confirmations, "redeem", reusable),
+    "replayed": (Confirmations, "redeem", redeem_without_use),
     "altered": ("ttp_mcp.toolkit.confirmation", "digest_of", lambda *_: "one for all"),
     "of another user": ("ttp_mcp.factory", "scope_of", lambda *_: "one for all"),
     "expired": ("ttp_mcp.toolkit.confirmation", "CONFIRMATION_SECONDS", 10**7),
-    "forged": (Confirmations, "redeem", any_code),
+    "forged": (Confirmations, "redeem", accept_any_code),
 }
 
 
@@ -162,4 +162,4 @@ async def test_a12_fails_without_each_guard(settings, sandbox, clock, monkeypatc
     place, name, instead = GUARDS[attack]
     monkeypatch.setattr(sys.modules[place] if isinstance(place, str) else place, name, instead)
     with pytest.raises(AssertionError, match="accepted"):
-        await check(settings, sandbox, clock, "code", 12, (attack,))
+        await check_attempts(settings, sandbox, clock, "code", 12, (attack,))

@@ -36,7 +36,7 @@ ACCOUNTS = ("acc_twitter", "acc_linkedin")
 LONGEST_SECONDS = 30
 
 
-def connect(store: Store) -> None:
+def connect_accounts(store: Store) -> None:
     """Connect two accounts in the empty workspace."""
     with store.writing() as db:
         for position, name in enumerate(ACCOUNTS):
@@ -58,11 +58,11 @@ class Written:
     ends: list[int] = field(default_factory=list[int])
 
 
-async def write(folder: Path) -> Written:
+async def write_posts(folder: Path) -> Written:
     """Create posts over the API, then copy the files as they are at that moment."""
     written = Written(folder / "kept")
     with Sandbox(folder / "live", clock=ManualClock(NOW), empty=True) as sandbox:
-        connect(sandbox.store)
+        connect_accounts(sandbox.store)
         log = sandbox.folder / "sandbox.db-wal"
         headers = {"Authorization": f"Bearer {sandbox.token}"}
         transport = httpx2.ASGITransport(sandbox.app)
@@ -83,7 +83,7 @@ async def write(folder: Path) -> Written:
     return written
 
 
-def damage(path: Path, offset: int, *, cut: bool, bit: int) -> None:
+def damage_file(path: Path, offset: int, *, cut: bool, bit: int) -> None:
     """Truncate a file at an offset, or flip one bit there."""
     if cut:
         os.truncate(path, offset)
@@ -95,7 +95,7 @@ def damage(path: Path, offset: int, *, cut: bool, bit: int) -> None:
         file.write(bytes([byte ^ 1 << bit]))
 
 
-def reopened(path: Path) -> tuple[list[str], bool]:
+def reopen_store(path: Path) -> tuple[list[str], bool]:
     """Return the texts found after the damage in creation order, and whether everything is whole and usable."""
     with closing(Store(path)) as store:
         with store.reading() as db:
@@ -127,10 +127,10 @@ def check_torn(written: Written, copies: int, folder: Path) -> Counter[str]:
         # The head of the log is the rarest place and the most dangerous one.
         offset = chance.randrange(32) if number % 20 == 0 else chance.randrange(length)
         cut = number % 2 == 0
-        damage(folder / "sandbox.db-wal", offset, cut=cut, bit=chance.randrange(8))
+        damage_file(folder / "sandbox.db-wal", offset, cut=cut, bit=chance.randrange(8))
         counts["cut" if cut else "flipped"] += 1
         safe = IN_FILE + sum(end <= offset for end in written.ends)
-        found, whole = reopened(folder / "sandbox.db")
+        found, whole = reopen_store(folder / "sandbox.db")
         counts["not a prefix"] += found != written.texts[: len(found)]
         counts["answered posts lost"] += len(found) < safe
         counts["more than can be"] += len(found) > safe + 1
@@ -144,7 +144,7 @@ def check_torn(written: Written, copies: int, folder: Path) -> Counter[str]:
 @pytest.mark.requirement("acceptance.c2")
 async def test_torn_log_reopens_to_a_consistent_prefix(tmp_path: Path) -> None:
     """Row C2."""
-    counts = check_torn(await write(tmp_path), COPIES, tmp_path / "copy")
+    counts = check_torn(await write_posts(tmp_path), COPIES, tmp_path / "copy")
     assert counts["cut"] == counts["flipped"] == COPIES // 2
 
 
@@ -163,7 +163,7 @@ async def test_c2_fails_when_a_post_takes_two_transactions(tmp_path: Path, monke
         return post_id
 
     monkeypatch.setattr(posts, "insert_post", in_two)
-    written = await write(tmp_path)
+    written = await write_posts(tmp_path)
     with pytest.raises(AssertionError, match="not whole"):
         check_torn(written, 40, tmp_path / "copy")
 
@@ -220,7 +220,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     """The command, over its own folder."""
     folder = tmp_path / "data"
     with Sandbox(folder, empty=True) as sandbox:
-        connect(sandbox.store)
+        connect_accounts(sandbox.store)
         token = tokens.create_token(sandbox.store, sandbox.clock, label="tests")
     command = [sys.executable, "-m", "ttp_mcp", "sandbox", "--data", str(folder), "--port", "0", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -238,7 +238,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def no_file_longer_than(process: subprocess.Popen[str], size: int) -> Generator[None]:
+def limit_file_size(process: subprocess.Popen[str], size: int) -> Generator[None]:
     """Fail writes beyond a file size, like a full disk."""
     before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
@@ -249,7 +249,7 @@ def no_file_longer_than(process: subprocess.Popen[str], size: int) -> Generator[
 
 
 @contextmanager
-def failing(process: subprocess.Popen[str], call: str, error: str, when: str, notes: Path) -> Generator[None]:
+def fail_calls(process: subprocess.Popen[str], call: str, error: str, when: str, notes: Path) -> Generator[None]:
     """Fail a process's n-th system call (`3`), or all from the n-th on (`3+`), until the block ends."""
     inject = f"inject={call}:error={error}:when={when}"
     command = ["strace", "-f", "-o", str(notes), "-e", f"trace={call}", "-e", inject, "-p", str(process.pid)]
@@ -273,7 +273,7 @@ def test_full_disk_is_reported_and_survived(server: Server) -> None:
     log = server.folder / "sandbox.db-wal"
     assert server.create()
     for room in range(0, 100_000, 1500 if FULL else 4000):
-        with no_file_longer_than(server.process, log.stat().st_size + room):
+        with limit_file_size(server.process, log.stat().st_size + room):
             done = server.create()
             assert server.list()
         assert server.create(), "it does not recover"
@@ -297,7 +297,7 @@ def test_upload_to_a_full_disk_is_refused_and_leaves_nothing(server: Server) -> 
             answer = storage.put(presigned["uploadUrl"], content=data, headers={"Content-Type": "image/png"})
             return answer.status_code, presigned["publicUrl"]
 
-    with no_file_longer_than(server.process, 500_000):
+    with limit_file_size(server.process, 500_000):
         status, address = put()
     assert 500 <= status < 600
     assert httpx2.get(address, trust_env=False).status_code == 404
@@ -317,7 +317,7 @@ def test_every_failing_system_call_is_reported_and_survived(
     assert server.create()
     for number in range(1, 200):
         notes = tmp_path / f"{call}-{number}"
-        with failing(server.process, call, error, f"{number}{later}", notes):
+        with fail_calls(server.process, call, error, f"{number}{later}", notes):
             server.create()
         hit = "(INJECTED)" in notes.read_text()
         server.counts["hit"] += hit

@@ -6,7 +6,7 @@ import anyio
 import httpx2
 import pytest
 
-from tests.support.fault_server import FAULTS, FaultServer, bomb
+from tests.support.fault_server import FAULTS, FaultServer, send_bomb
 from ttp_mcp.api import (
     ApiError,
     BadAnswer,
@@ -175,7 +175,7 @@ async def test_every_method_maps_a_fault_to_its_error(name):
 
 
 async def test_every_method_maps_a_bomb_to_its_error():
-    calls = await check_fault("gzip-bomb", bomb(16))
+    calls = await check_fault("gzip-bomb", send_bomb(16))
     print(f"B1 gzip-bomb passed={calls} unclassified=0")  # noqa: T201 - the row prints its counts
 
 
@@ -218,4 +218,4 @@ async def test_b1_fails_without_the_body_limit(monkeypatch):
 
     monkeypatch.setattr(http_module.Http, "_read_body", unbounded)
     with pytest.raises(AssertionError, match="read to its end"):
-        await check_fault("gzip-bomb", bomb(2), only="posts.create")
+        await check_fault("gzip-bomb", send_bomb(2), only="posts.create")

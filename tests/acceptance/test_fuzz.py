@@ -11,7 +11,7 @@ import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from tests.server.conftest import text_of
+from tests.server.conftest import read_text
 from ttp_mcp import logs
 from ttp_mcp.server import rendering
 
@@ -176,7 +176,7 @@ def files(tmp_path):
     return folder
 
 
-async def check(connect, sandbox, files, log_file, calls):
+async def fuzz_tools(connect_client, sandbox, files, log_file, calls):
     """Fuzz every tool in turn; returns the number of calls by outcome."""
     ended = Counter()
     answers = []
@@ -184,22 +184,22 @@ async def check(connect, sandbox, files, log_file, calls):
     with log_file.open("wb") as file:
         restore = logs.configure_logging("DEBUG", fd=file.fileno())
         try:
-            async with connect(confirm="off", media_dirs=(files,)) as side:
-                tools = (await side.client.list_tools()).tools
+            async with connect_client(confirm="off", media_dirs=(files,)) as connection:
+                tools = (await connection.client.list_tools()).tools
                 known = {"post_id": [], "plan_id": [], "cursor": []}
                 fuzz = Fuzz(SEED, sandbox.token, known)
                 for number in range(calls):
                     tool = tools[number % len(tools)]
                     if number % 200 == 0:
-                        await remember(side, known)
+                        await remember_ids(connection, known)
                     try:
-                        result = await call(side, tool.name, fuzz.arguments(tool.input_schema))
+                        result = await call_tool(connection, tool.name, fuzz.arguments(tool.input_schema))
                     except MCPError as error:
                         ended["protocol error"] += 1
                         answers.append((tool.name, str(error)))
                         continue
                     ended["error" if result.is_error else "done"] += 1
-                    shown = text_of(result) + json.dumps(result.structured_content, ensure_ascii=False)
+                    shown = read_text(result) + json.dumps(result.structured_content, ensure_ascii=False)
                     if tool.name == "presign_media" and not result.is_error:
                         signatures |= set(re.findall(r"(?:signature|sig|token)=([^&\s\"]+)", shown, re.IGNORECASE))
                         shown = re.sub(r"https?://\S+", "", shown)
@@ -219,24 +219,26 @@ async def check(connect, sandbox, files, log_file, calls):
     return ended, signatures
 
 
-async def call(side, tool, arguments):
+async def call_tool(connection, tool, arguments):
     """Call a tool. A lone surrogate, which clients can't send, goes to the server directly."""
     try:
-        return await side.client.call_tool(tool, arguments)
+        return await connection.client.call_tool(tool, arguments)
     except UnicodeEncodeError:
-        return await side.assembly.server._call_tool(None, types.CallToolRequestParams(name=tool, arguments=arguments))
+        return await connection.runtime.server._call_tool(
+            None, types.CallToolRequestParams(name=tool, arguments=arguments)
+        )
 
 
-async def remember(side, known):
+async def remember_ids(connection, known):
     """Keep ids and a cursor that are currently valid."""
-    listed = (await side.call("list_posts", limit=100)).structured_content
+    listed = (await connection.call("list_posts", limit=100)).structured_content
     known["post_id"] = [post["id"] for post in listed["posts"]]
     known["cursor"] = [listed.get("next_cursor") or "none"]
 
 
-async def test_a1_no_call_crashes_or_shows_a_secret(connect, sandbox, files, tmp_path, capfd):
+async def test_a1_no_call_crashes_or_shows_a_secret(connect_client, sandbox, files, tmp_path, capfd):
     """Valid and invalid arguments, and a hostile corpus, through a real client."""
-    ended, signatures = await check(connect, sandbox, files, tmp_path / "log", CALLS)
+    ended, signatures = await fuzz_tools(connect_client, sandbox, files, tmp_path / "log", CALLS)
     printed = capfd.readouterr()
     assert printed.out == ""
     assert sandbox.token not in printed.err
@@ -248,17 +250,17 @@ async def test_a1_no_call_crashes_or_shows_a_secret(connect, sandbox, files, tmp
         print(f"A1 (seed {SEED}): {CALLS} calls, {dict(ended)}: 0 crashes, 0 mistakes, 0 secrets")  # noqa: T201
 
 
-async def test_a1_fails_when_answers_are_not_redacted(connect, sandbox, files, tmp_path, monkeypatch):
+async def test_a1_fails_when_answers_are_not_redacted(connect_client, sandbox, files, tmp_path, monkeypatch):
     """Every odd text contains the token, so some answer would show it."""
     monkeypatch.setattr(sys.modules[__name__], "HOSTILE_TEXTS", ())
     monkeypatch.setattr(rendering, "redact_tokens", lambda text: text)
     monkeypatch.setattr(rendering, "redact_json", lambda data: data)
     with pytest.raises(AssertionError, match="shows a secret"):
-        await check(connect, sandbox, files, tmp_path / "log", 600)
+        await fuzz_tools(connect_client, sandbox, files, tmp_path / "log", 600)
 
 
-async def test_a1_fails_when_a_tool_raises(connect, sandbox, files, tmp_path, monkeypatch):
+async def test_a1_fails_when_a_tool_raises(connect_client, sandbox, files, tmp_path, monkeypatch):
     """An unhandled value is an internal error, which the check detects."""
     monkeypatch.setattr(sys.modules["ttp_mcp.tools.analytics"], "_describe_points", lambda _: 1 / 0)
     with pytest.raises(AssertionError, match="mistake of its own"):
-        await check(connect, sandbox, files, tmp_path / "log", 60)
+        await fuzz_tools(connect_client, sandbox, files, tmp_path / "log", 60)

@@ -13,8 +13,8 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.acceptance.history import RECORDER, Event, Life, lives, violations
-from tests.asgi import answer, nowhere, once
+from tests.acceptance.history import RECORDER, Event, Life, count_violations, read_lives
+from tests.asgi import discard_message, make_receive, send_response
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import ApiError, NotFound, Post, PostCreate, retry
 from ttp_mcp.api.client import ApiClient
@@ -103,18 +103,20 @@ class Outages:
             await self._app(scope, receive, send)
         elif fault == "commits late":
             message = await receive()
-            self._time.plan(self._chance.uniform(0.05, 3.0), lambda: self._app(scope, once(message), nowhere))
+            self._time.plan(
+                self._chance.uniform(0.05, 3.0), lambda: self._app(scope, make_receive(message), discard_message)
+            )
             raise ConnectionResetError
         elif fault == "502 after commit":
-            await self._app(scope, receive, nowhere)
-            await answer(send, 502)
+            await self._app(scope, receive, discard_message)
+            await send_response(send, 502)
         else:
             headers = [*scope["headers"], (b"x-sandbox-fault", fault.encode())]
             await self._app({**scope, "headers": headers}, receive, send)
 
 
 @dataclass
-class World:
+class Harness:
     """A sandbox with faults, two processes that share a ledger, and the agents' answers."""
 
     time: SharedTime
@@ -125,7 +127,7 @@ class World:
     processes: list[Writer]
     events: list[Event] = field(default_factory=list[Event])
 
-    def happened(self) -> int:
+    def count_events(self) -> int:
         """Return the length of the history."""
         found = self.sandbox.store.connection().execute("SELECT max(seq) FROM truth").fetchone()[0]
         return found or 0
@@ -137,9 +139,9 @@ class World:
 class Agent:
     """Create, move, delete and read its own posts, and sometimes forget that it did."""
 
-    def __init__(self, world: World, number: int) -> None:
-        self._world = world
-        self._writes = world.processes[number % len(world.processes)]
+    def __init__(self, harness: Harness, number: int) -> None:
+        self._harness = harness
+        self._writes = harness.processes[number % len(harness.processes)]
         self._chance = random.Random(SEED + number)
         self._name = f"Agent {number}"
         self._posts: list[tuple[str, PostCreate]] = []
@@ -151,10 +153,10 @@ class Agent:
         actions = (self._create, self._create, self._delete, self._reschedule, self._get, self._list)
         for _ in range(calls):
             await self._chance.choice(actions)()
-            await self._world.time.sleep(self._chance.choice((0, 1, 10, 60, 180)))
+            await self._harness.time.sleep(self._chance.choice((0, 1, 10, 60, 180)))
 
     def _due(self) -> datetime:
-        whole = self._world.time.clock.now().replace(microsecond=0)
+        whole = self._harness.time.clock.now().replace(microsecond=0)
         return whole + timedelta(seconds=self._chance.choice((20, 90, 300, 1800)))
 
     async def _create(self) -> None:
@@ -171,7 +173,7 @@ class Agent:
             self._posts.append((post_id, post))
 
     async def _ask(self, post: PostCreate) -> tuple[str, str | None]:
-        began, post_id = self._world.happened(), None
+        began, post_id = self._harness.count_events(), None
         try:
             created = await self._writes.create(post, tool="create_post")
             outcome, post_id = created.outcome, created.post_id
@@ -195,7 +197,7 @@ class Agent:
             await self._remove(post_id)
 
     async def _remove(self, post_id: str) -> None:
-        began = self._world.happened()
+        began = self._harness.count_events()
         try:
             outcome = (await self._writes.delete(post_id, tool="delete_post")).outcome
         except NotFound:
@@ -222,9 +224,9 @@ class Agent:
         known = [post_id for post_id, _ in self._posts] + self._gone
         if not known:
             return
-        post_id, began, status = self._chance.choice(known), self._world.happened(), None
+        post_id, began, status = self._chance.choice(known), self._harness.count_events(), None
         try:
-            status = (await self._world.api.posts.get(post_id)).status
+            status = (await self._harness.api.posts.get(post_id)).status
             outcome = "found"
         except NotFound:
             outcome = "not_found"
@@ -233,21 +235,21 @@ class Agent:
         self._note("get", outcome, began, post_id=post_id, status=status)
 
     async def _list(self) -> None:
-        began = self._world.happened()
+        began = self._harness.count_events()
         posts: list[Post] = []
         try:
-            posts = await self._world.api.posts.list()
+            posts = await self._harness.api.posts.list()
             outcome = "listed"
         except ApiError:
             outcome = "error"
         self._note("list", outcome, began, listed=tuple(post.id for post in posts))
 
     def _note(self, call: str, outcome: str, began: int, **more: object) -> None:
-        self._world.events.append(Event(call, outcome, began, self._world.happened(), **more))
+        self._harness.events.append(Event(call, outcome, began, self._harness.count_events(), **more))
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncGenerator[World]:
+async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
     """Everything in one process, in virtual time."""
     time = SharedTime()
     with Sandbox(tmp_path / "sandbox", clock=time.clock, empty=True, faults_by_header=True) as sandbox:
@@ -273,45 +275,45 @@ async def world(tmp_path: Path) -> AsyncGenerator[World]:
         processes = [
             Writer(api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now) for _ in range(2)
         ]
-        yield World(time, sandbox, outages, api, ledger, processes)
+        yield Harness(time, sandbox, outages, api, ledger, processes)
         await api.aclose()
         await state.aclose()
 
 
-async def run(world: World, calls: int) -> None:
+async def run_agents(harness: Harness, calls: int) -> None:
     """Let the agents work while a worker publishes, then wait until everything in flight has arrived or come due."""
-    await world.api.posts.list()
-    world.outages.fine = False
+    await harness.api.posts.list()
+    harness.outages.fine = False
     async with anyio.create_task_group() as driving:
-        driving.start_soon(world.time.drive)
+        driving.start_soon(harness.time.drive)
         async with anyio.create_task_group() as worker:
 
             async def publishing() -> None:
                 while True:
-                    await world.publish()
-                    await world.time.sleep(20)
+                    await harness.publish()
+                    await harness.time.sleep(20)
 
             worker.start_soon(publishing)
             async with anyio.create_task_group() as agents:
                 for number in range(AGENTS):
-                    agents.start_soon(Agent(world, number).work, calls)
+                    agents.start_soon(Agent(harness, number).work, calls)
             worker.cancel_scope.cancel()
-        await world.time.sleep(60)
-        await world.time.sleep(24 * 3600)
+        await harness.time.sleep(60)
+        await harness.time.sleep(24 * 3600)
         driving.cancel_scope.cancel()
-    await world.publish()
+    await harness.publish()
 
 
-async def check(world: World) -> Counter[str]:
+async def check_history(harness: Harness) -> Counter[str]:
     """Check row C4: no violations, and minimum counts so that the run means something."""
-    truth = lives(world.sandbox.store.connection())
-    told = Counter(f"{event.call}: {event.outcome}" for event in world.events)
-    found = violations(world.events, truth)
-    without = sum(record.outcome is None for record in await world.ledger.read_history(START))
+    truth = read_lives(harness.sandbox.store.connection())
+    told = Counter(f"{event.call}: {event.outcome}" for event in harness.events)
+    found = count_violations(harness.events, truth)
+    without = sum(record.outcome is None for record in await harness.ledger.read_history(START))
     published = sum(len(life.shown) for life in truth.values())
-    faults = {fault: count for fault, count in world.outages.counts.items() if fault != "none"}
+    faults = {fault: count for fault, count in harness.outages.counts.items() if fault != "none"}
     print(  # noqa: T201 - each row prints its counts
-        f"\nC4: {AGENTS} agents, {len(world.events)} calls, seed {SEED}, {len(truth)} posts, {published} publications, "
+        f"\nC4: {AGENTS} agents, {len(harness.events)} calls, seed {SEED}, {len(truth)} posts, {published} publications, "
         f"{sum(faults.values())} faults: {json.dumps(faults)}; told: {json.dumps(told)}; violations: {json.dumps(found)}"
     )
     assert found == Counter()
@@ -319,19 +321,19 @@ async def check(world: World) -> Counter[str]:
     return told
 
 
-async def test_answers_match_what_happened(world: World) -> None:
+async def test_answers_match_what_happened(harness: Harness) -> None:
     """Row C4."""
-    await run(world, CALLS)
-    told = await check(world)
+    await run_agents(harness, CALLS)
+    told = await check_history(harness)
     assert {"create: created", "delete: deleted", "get: found", "get: not_found", "list: listed"} <= set(told)
 
 
-async def test_c4_fails_when_lost_writes_are_sent_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_c4_fails_when_lost_writes_are_sent_again(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checker finds duplicate posts."""
     monkeypatch.setitem(retry.ACTIONS, ("ambiguous", "write"), "retry")
-    await run(world, 25)
+    await run_agents(harness, 25)
     with pytest.raises(AssertionError, match="created twice"):
-        await check(world)
+        await check_history(harness)
 
 
 # The checker itself: for each violation the smallest history that has it.
@@ -339,61 +341,61 @@ async def test_c4_fails_when_lost_writes_are_sent_again(world: World, monkeypatc
 KEY = ("Text", 1)
 
 
-def life(**changes: object) -> Life:
+def make_life(**changes: object) -> Life:
     """A post that was created by event 1 and published by events 3 and 4."""
     ordinary = {"key": KEY, "born": 1, "statuses": [(1, "scheduled"), (2, "publishing"), (4, "published")]}
     return Life(**{**ordinary, "shown": [(3, "a")], **changes})
 
 
-def event(call: str, outcome: str, began: int = 0, ended: int = 1, **more: object) -> Event:
+def make_event(call: str, outcome: str, began: int = 0, ended: int = 1, **more: object) -> Event:
     return Event(call, outcome, began, ended, **{"key": KEY, "post_id": "p", **more})
 
 
 def test_ordinary_history_has_no_violations() -> None:
     """Valid answers about one post, from creation to publication."""
     events = [
-        event("create", "created"),
-        event("create", "already_created", 1, 1),
-        event("create", "unknown", 1, 1),
-        event("get", "found", 1, 2, status="publishing"),
-        event("list", "listed", 1, 2, listed=("p",)),
-        event("delete", "refused", 2, 2),
-        event("get", "error", 2, 2),
-        event("list", "error", 2, 2),
-        event("delete", "deleted", 4, 5),
-        event("delete", "already_gone", 5, 5),
-        event("get", "not_found", 4, 5),
-        event("list", "listed", 5, 5),
+        make_event("create", "created"),
+        make_event("create", "already_created", 1, 1),
+        make_event("create", "unknown", 1, 1),
+        make_event("get", "found", 1, 2, status="publishing"),
+        make_event("list", "listed", 1, 2, listed=("p",)),
+        make_event("delete", "refused", 2, 2),
+        make_event("get", "error", 2, 2),
+        make_event("list", "error", 2, 2),
+        make_event("delete", "deleted", 4, 5),
+        make_event("delete", "already_gone", 5, 5),
+        make_event("get", "not_found", 4, 5),
+        make_event("list", "listed", 5, 5),
     ]
-    assert violations(events, {"p": life(gone=5)}) == Counter()
-    assert violations([event("create", "not_created", post_id=None)], {}) == Counter()
+    assert count_violations(events, {"p": make_life(gone=5)}) == Counter()
+    assert count_violations([make_event("create", "not_created", post_id=None)], {}) == Counter()
 
 
 @pytest.mark.parametrize(
     ("violation", "events", "truth"),
     [
-        ("published twice", [], {"p": life(shown=[(3, "a"), (4, "a")])}),
-        ("published after it was deleted", [], {"p": life(gone=2)}),
-        ("published early", [], {"p": life(early=1)}),
-        ("published and not told", [], {"p": life(statuses=[(1, "scheduled"), (2, "failed")])}),
-        ("never finished", [], {"p": life(statuses=[(1, "scheduled")], shown=[])}),
-        ("created twice", [event("create", "created")], {"p": life(), "q": life(born=2)}),
-        ("created but missing", [event("create", "created")], {}),
-        ("created but missing", [event("create", "already_created")], {"p": life(born=2)}),
-        ("an older post given out as created", [event("create", "created", 1, 2)], {"p": life()}),
-        ("not created but there", [event("create", "not_created", post_id=None)], {"p": life()}),
-        ("deleted but there", [event("delete", "deleted", 4, 5)], {"p": life(gone=6)}),
-        ("deleted but there", [event("delete", "already_gone", 4, 5)], {"p": life()}),
-        ("not deleted but gone", [event("delete", "refused", 4, 5)], {"p": life(gone=5)}),
-        ("not found but there", [event("get", "not_found", 4, 5)], {"p": life()}),
-        ("found but gone", [event("get", "found", 5, 5, status="published")], {"p": life(gone=5)}),
-        ("a status that it did not have", [event("get", "found", 4, 5, status="scheduled")], {"p": life()}),
-        ("not listed but there", [event("list", "listed", 4, 5)], {"p": life()}),
-        ("listed but not there", [event("list", "listed", 5, 5, listed=("p",))], {"p": life(gone=5)}),
-        ("listed but not there", [event("list", "listed", 0, 0, listed=("p",))], {"p": life()}),
-        ("listed twice", [event("list", "listed", 4, 4, listed=("p", "p"))], {"p": life()}),
+        ("published twice", [], {"p": make_life(shown=[(3, "a"), (4, "a")])}),
+        ("published after it was deleted", [], {"p": make_life(gone=2)}),
+        ("published early", [], {"p": make_life(early=1)}),
+        ("published and not told", [], {"p": make_life(statuses=[(1, "scheduled"), (2, "failed")])}),
+        ("never finished", [], {"p": make_life(statuses=[(1, "scheduled")], shown=[])}),
+        ("created twice", [make_event("create", "created")], {"p": make_life(), "q": make_life(born=2)}),
+        ("created but missing", [make_event("create", "created")], {}),
+        ("created but missing", [make_event("create", "already_created")], {"p": make_life(born=2)}),
+        ("an older post given out as created", [make_event("create", "created", 1, 2)], {"p": make_life()}),
+        ("not created but there", [make_event("create", "not_created", post_id=None)], {"p": make_life()}),
+        ("deleted but there", [make_event("delete", "deleted", 4, 5)], {"p": make_life(gone=6)}),
+        ("deleted but there", [make_event("delete", "already_gone", 4, 5)], {"p": make_life()}),
+        ("not deleted but gone", [make_event("delete", "refused", 4, 5)], {"p": make_life(gone=5)}),
+        ("not found but there", [make_event("get", "not_found", 4, 5)], {"p": make_life()}),
+        ("found but gone", [make_event("get", "found", 5, 5, status="published")], {"p": make_life(gone=5)}),
+        ("a status that it did not have", [make_event("get", "found", 4, 5, status="scheduled")], {"p": make_life()}),
+        ("not listed but there", [make_event("list", "listed", 4, 5)], {"p": make_life()}),
+        ("listed but not there", [make_event("list", "listed", 5, 5, listed=("p",))], {"p": make_life(gone=5)}),
+        ("listed but not there", [make_event("list", "listed", 0, 0, listed=("p",))], {"p": make_life()}),
+        ("listed twice", [make_event("list", "listed", 4, 4, listed=("p", "p"))], {"p": make_life()}),
     ],
 )
 def test_checker_finds_each_violation(violation: str, events: list[Event], truth: dict[str, Life]) -> None:
     """Each violation is found, and nothing else."""
-    assert violations(events, truth) == Counter([violation])
+    assert count_violations(events, truth) == Counter([violation])

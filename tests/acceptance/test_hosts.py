@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from tests.acceptance.guards import through_client
+from tests.acceptance.guards import send_through_client
 from ttp_mcp import config
 from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, connections, hosts, ssrf
 from ttp_mcp.api.client import ApiClient
@@ -129,12 +129,12 @@ def network(monkeypatch):
     return connected
 
 
-async def at_once(seconds):
+async def skip_wait(seconds):
     """Skip waits between attempts."""
     await asyncio.sleep(0)
 
 
-def api_with(upload_url):
+def make_api(upload_url):
     """An in-process API at its real address, whose storage is at `url`."""
 
     async def presign(request):
@@ -142,13 +142,13 @@ def api_with(upload_url):
 
     app = Starlette(routes=[Route("/api/media/presign", presign, methods=["POST"])])
     return ApiClient(
-        Http(base_url="https://timetopost.co/api", token=Token(TOKEN), app=app, clocks=Clocks(sleep=at_once))
+        Http(base_url="https://timetopost.co/api", token=Token(TOKEN), app=app, clocks=Clocks(sleep=skip_wait))
     )
 
 
 async def try_upload(upload_url, file):
     """Upload once and return the resulting error."""
-    client = api_with(upload_url)
+    client = make_api(upload_url)
     with pytest.raises((UploadFailed, UploadRefused, ApiError)):
         await client.media.upload("photo.jpg", "image/jpeg", file)
     await client.aclose()
@@ -276,7 +276,7 @@ class Listener:
             server.close()
 
 
-def redirect(status, url):
+def make_redirect(status, url):
     """A response that redirects the caller."""
     return f"HTTP/1.1 {status} X\r\nLocation: {url}/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
@@ -289,8 +289,8 @@ async def check_redirects():
     tried = 0
     async with Listener().open() as elsewhere:
         for status in REDIRECTS:
-            async with Listener(redirect(status, elsewhere.url)).open() as api:
-                client = ApiClient(Http(base_url=f"{api.url}/api", token=Token(TOKEN), clocks=Clocks(sleep=at_once)))
+            async with Listener(make_redirect(status, elsewhere.url)).open() as api:
+                client = ApiClient(Http(base_url=f"{api.url}/api", token=Token(TOKEN), clocks=Clocks(sleep=skip_wait)))
                 for call in (client.posts.list, client.integrations.list):
                     with suppress(ApiError):
                         await call()
@@ -310,29 +310,29 @@ async def test_a7_no_redirect_of_the_api_is_followed():
 @pytest.mark.requirement("acceptance.a7")
 async def test_a7_fails_when_redirects_are_followed(monkeypatch):
     """A client replaces the transport, which never follows redirects."""
-    forced(monkeypatch, follow_redirects=True)
+    replace_transport(monkeypatch, follow_redirects=True)
     with pytest.raises(AssertionError):
         await check_redirects()
 
 
-def forced(monkeypatch, **options):
+def replace_transport(monkeypatch, **options):
     """A client with these options in place of the transport."""
-    monkeypatch.setattr(connections, "ConnectionPool", through_client(**{"trust_env": False} | options))
+    monkeypatch.setattr(connections, "ConnectionPool", send_through_client(**{"trust_env": False} | options))
 
 
 @pytest.mark.requirement("acceptance.a7")
 @pytest.mark.parametrize("status", REDIRECTS)
 async def test_a7_no_redirect_of_the_storage_is_followed(file, status):
     """The bytes reach only the checked address."""
-    async with Listener().open() as elsewhere, Listener(redirect(status, elsewhere.url)).open() as stored:
-        client = local_api(f"{stored.url}/key")
+    async with Listener().open() as elsewhere, Listener(make_redirect(status, elsewhere.url)).open() as stored:
+        client = make_local_api(f"{stored.url}/key")
         with pytest.raises(UploadRefused):
             await client.media.upload("photo.jpg", "image/jpeg", file)
         await client.aclose()
         assert (len(stored.received), elsewhere.received) == (1, [])
 
 
-def local_api(upload_url):
+def make_local_api(upload_url):
     """An in-process API on this machine, whose storage is at `url`."""
 
     async def presign(request):
@@ -340,7 +340,7 @@ def local_api(upload_url):
 
     app = Starlette(routes=[Route("/api/media/presign", presign, methods=["POST"])])
     return ApiClient(
-        Http(base_url="http://api.localhost/api", token=Token(TOKEN), app=app, clocks=Clocks(sleep=at_once))
+        Http(base_url="http://api.localhost/api", token=Token(TOKEN), app=app, clocks=Clocks(sleep=skip_wait))
     )
 
 
@@ -351,17 +351,17 @@ async def check_token(file, monkeypatch):
             monkeypatch.setenv(name, elsewhere.url)
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
-        uploads = local_api(f"{elsewhere.url}/key")
+        uploads = make_local_api(f"{elsewhere.url}/key")
         await uploads.media.upload("photo.jpg", "image/jpeg", file)
         await uploads.aclose()
-        client = ApiClient(Http(base_url=api.url, token=Token(TOKEN), clocks=Clocks(sleep=at_once)))
+        client = ApiClient(Http(base_url=api.url, token=Token(TOKEN), clocks=Clocks(sleep=skip_wait)))
         host = elsewhere.url.removeprefix("http:")
         for path in (host, f"@{host[2:]}/posts", f"/..{host}", f"/{elsewhere.url}", "/posts"):
             with suppress(ApiError, AssertionError, httpx2.InvalidURL, ValueError):
                 await client._http.request("GET", path, "/posts", need="read")
         await client.aclose()
-        api.answer = redirect(307, elsewhere.url)
-        client = ApiClient(Http(base_url=f"{api.url}/api", token=Token(TOKEN), clocks=Clocks(sleep=at_once)))
+        api.answer = make_redirect(307, elsewhere.url)
+        client = ApiClient(Http(base_url=f"{api.url}/api", token=Token(TOKEN), clocks=Clocks(sleep=skip_wait)))
         with suppress(ApiError):
             await client.posts.list()
         await client.aclose()
@@ -387,8 +387,8 @@ async def test_a8_only_the_api_gets_the_token(file, monkeypatch):
 @pytest.mark.parametrize("guard", ["own host", "no proxy"])
 async def test_a8_fails_without_each_guard(file, monkeypatch, guard):
     if guard == "own host":
-        forced(monkeypatch)
+        replace_transport(monkeypatch)
     else:
-        forced(monkeypatch, trust_env=True)
+        replace_transport(monkeypatch, trust_env=True)
     with pytest.raises(AssertionError):
         await check_token(file, monkeypatch)

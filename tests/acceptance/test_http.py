@@ -13,10 +13,10 @@ import anyio
 import httpx2
 import pytest
 
-from tests.acceptance.web import FULL, MIB, server, tool_call
-from tests.processes import environment as inherited
-from tests.transports.http.conftest import request
-from tests.transports.http.upstream import Upstream, mark_of, token_of
+from tests.acceptance.web import FULL, MIB, make_tool_call, start_server
+from tests.processes import make_environment as inherited
+from tests.transports.http.conftest import make_request
+from tests.transports.http.upstream import Upstream, make_mark, make_token
 from ttp_mcp.config import Settings
 from ttp_mcp.transports.http.app import HttpService
 from ttp_mcp.transports.http.options import Options
@@ -44,15 +44,15 @@ async def test_bodies_of_5_mib_are_refused_in_bounded_memory(tmp_path):
         for _ in range(5):
             yield b" " * MIB
 
-    async with server(tmp_path, "--sandbox") as running, httpx2.AsyncClient(timeout=30) as http:
-        before = await http.post(running.url, **tool_call("list_integrations"))
+    async with start_server(tmp_path, "--sandbox") as running, httpx2.AsyncClient(timeout=30) as http:
+        before = await http.post(running.url, **make_tool_call("list_integrations"))
         start = running.rss
         statuses = Counter()
         for round_ in range(10):
             content = chunks() if round_ % 2 else b" " * (5 * MIB)
             statuses[(await http.post(running.url, content=content, headers=headers)).status_code] += 1
         growth = running.rss - start
-        after = await http.post(running.url, **tool_call("list_integrations"))
+        after = await http.post(running.url, **make_tool_call("list_integrations"))
     print(f"A3 http: {dict(statuses)}, growth {growth / MIB:.1f} MiB")  # noqa: T201
     assert statuses == {413: 10}
     assert growth < 32 * MIB
@@ -62,7 +62,7 @@ async def test_bodies_of_5_mib_are_refused_in_bounded_memory(tmp_path):
 @pytest.mark.requirement("acceptance.a3-http")
 async def test_a3_fails_without_the_body_limit(settings):
     service = HttpService(settings, Options("http", port=PORT), Upstream(), port=PORT, body_bytes=64 * MIB)
-    async with service.running(), _client(service.app) as http:
+    async with service.running(), _open_client(service.app) as http:
         response = await http.post(
             "/mcp", content=b" " * (5 * MIB), headers={"content-type": "application/json", "accept": "application/json"}
         )
@@ -70,17 +70,17 @@ async def test_a3_fails_without_the_body_limit(settings):
     assert response.status_code != 413
 
 
-def _host(text):
+def _make_host(text):
     return [(b"host", text)]
 
 
-def _from(text):
+def _make_origin(text):
     return [(b"host", b"localhost:8000"), (b"origin", text)]
 
 
 FOREIGN = [
     *(
-        _host(host)
+        _make_host(host)
         for host in (
             b"evil.example",
             b"evil.example:8000",
@@ -103,7 +103,7 @@ FOREIGN = [
         )
     ),
     *(
-        _from(given)
+        _make_origin(given)
         for given in (
             b"null",
             b"http://evil.example",
@@ -121,13 +121,18 @@ FOREIGN = [
     ),
     [(b"host", b"localhost:8000"), (b"host", b"evil.example")],
     [(b"host", b"evil.example"), (b"host", b"localhost:8000")],
-    [*_from(b"http://localhost:8000"), (b"origin", b"http://evil.example")],
+    [*_make_origin(b"http://localhost:8000"), (b"origin", b"http://evil.example")],
     [],
 ]
-KNOWN = [_host(b"localhost:8000"), _host(b"127.0.0.1:8000"), _host(b"[::1]:8000"), _from(b"http://localhost:8000")]
+KNOWN = [
+    _make_host(b"localhost:8000"),
+    _make_host(b"127.0.0.1:8000"),
+    _make_host(b"[::1]:8000"),
+    _make_origin(b"http://localhost:8000"),
+]
 
 
-async def _statuses(app, combinations):
+async def _read_statuses(app, combinations):
     """Return the status of a `ping` with each set of headers."""
     found = Counter()
     for headers in combinations:
@@ -140,12 +145,12 @@ async def _statuses(app, combinations):
             sent.append(message)
 
         usual = [(b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream")]
-        await app(_scope([*headers, *usual]), receive, send)
+        await app(_make_scope([*headers, *usual]), receive, send)
         found[sent[0]["status"]] += 1
     return found
 
 
-def _scope(headers):
+def _make_scope(headers):
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -166,7 +171,7 @@ def _scope(headers):
 async def test_only_known_hosts_and_origins_are_served(settings):
     service = HttpService(settings, Options("http", port=PORT), Upstream(), port=PORT)
     async with service.running():
-        foreign, known = await _statuses(service.app, FOREIGN), await _statuses(service.app, KNOWN)
+        foreign, known = await _read_statuses(service.app, FOREIGN), await _read_statuses(service.app, KNOWN)
     await service.aclose()
     print(f"A10: {len(FOREIGN)} foreign {dict(foreign)}, {len(KNOWN)} known {dict(known)}")  # noqa: T201
     assert set(foreign) <= {400, 403, 421}
@@ -178,7 +183,7 @@ async def test_only_known_hosts_and_origins_are_served(settings):
 async def test_a10_fails_without_the_guard(settings):
     service = HttpService(settings, Options("http", port=PORT), Upstream(), port=PORT)
     async with service.running():
-        foreign = await _statuses(service.health, FOREIGN)
+        foreign = await _read_statuses(service.health, FOREIGN)
     await service.aclose()
     assert foreign == {200: len(FOREIGN)}
 
@@ -207,27 +212,27 @@ class Tally(Counter):
         """Count an answer by whose items are in it."""
         marks = {mark for mark in everybody if mark in response.text}
         self["calls"] += 1
-        self["of others"] += bool(marks - {mark_of(token_of(number))})
-        self["own"] += marks == {mark_of(token_of(number))}
+        self["of others"] += bool(marks - {make_mark(make_token(number))})
+        self["own"] += marks == {make_mark(make_token(number))}
 
 
-async def _many_users(service, users, calls):
+async def _run_users(service, users, calls):
     """Let every user call; some calls are cut off, some have no token."""
     chance, tally = random.Random(SEED), Tally()
-    everybody = {mark_of(token_of(number)) for number in range(1, users + 1)}
+    everybody = {make_mark(make_token(number)) for number in range(1, users + 1)}
     plan = [(number, chance.random(), chance.random() * 0.02) for number in range(1, users + 1) for _ in range(calls)]
     chance.shuffle(plan)
     at_once = anyio.CapacityLimiter(64)
 
     async def one(http, number, kind, seconds):
         tool, arguments = ("list_posts", {}) if kind < 0.5 else ("get_post", {"post_id": "any"})
-        sent = request("tools/call", {"name": tool, "arguments": arguments})
+        sent = make_request("tools/call", {"name": tool, "arguments": arguments})
         async with at_once:
             if kind % 0.1 < 0.01:
                 tally["without a token"] += 1
                 tally["answered 401"] += (await http.post("/mcp", **sent)).status_code == 401
                 return
-            sent["headers"]["x-timetopost-token"] = token_of(number)
+            sent["headers"]["x-timetopost-token"] = make_token(number)
             if kind % 0.1 < 0.03:
                 with anyio.move_on_after(seconds) as scope:
                     tally.judge(number, everybody, await http.post("/mcp", **sent))
@@ -235,13 +240,13 @@ async def _many_users(service, users, calls):
             else:
                 tally.judge(number, everybody, await http.post("/mcp", **sent))
 
-    async with service.running(), _client(service.app) as http, anyio.create_task_group() as tasks:
+    async with service.running(), _open_client(service.app) as http, anyio.create_task_group() as tasks:
         for number, kind, seconds in plan:
             tasks.start_soon(one, http, number, kind, seconds)
     return tally
 
 
-def _upstream():
+def _make_upstream():
     chance = random.Random(SEED + 1)
 
     async def before():
@@ -254,14 +259,14 @@ def _upstream():
 @pytest.mark.requirement("acceptance.a11")
 async def test_concurrent_users_never_see_each_others_data(settings):
     users, calls = (200, 20) if FULL else (40, 5)
-    upstream = _upstream()
+    upstream = _make_upstream()
     service = HttpService(
         settings, Options("http", port=PORT, multi_tenant=True, no_client_auth=True), upstream, port=PORT
     )
-    tally = await _many_users(service, users, calls)
+    tally = await _run_users(service, users, calls)
     await service.aclose()
     fallbacks = sum(count for token, count in upstream.asked.items() if token == upstream.token)
-    strangers = set(upstream.asked) - {token_of(number) for number in range(1, users + 1)}
+    strangers = set(upstream.asked) - {make_token(number) for number in range(1, users + 1)}
     print(f"A11: seed {SEED}, {users} users, {dict(tally)}, {fallbacks} fallbacks")  # noqa: T201
     assert tally["of others"] == fallbacks == len(strangers) == 0
     assert tally["own"] == tally["calls"] > users * calls * 0.7
@@ -282,14 +287,17 @@ class SharedTenants(HttpService):
 @pytest.mark.requirement("acceptance.a11")
 async def test_a11_fails_when_users_share_a_context(settings):
     service = SharedTenants(
-        replace(settings), Options("http", port=PORT, multi_tenant=True, no_client_auth=True), _upstream(), port=PORT
+        replace(settings),
+        Options("http", port=PORT, multi_tenant=True, no_client_auth=True),
+        _make_upstream(),
+        port=PORT,
     )
-    tally = await _many_users(service, 5, 5)
+    tally = await _run_users(service, 5, 5)
     await service.aclose()
     assert tally["of others"] > 0
 
 
-def _client(app):
+def _open_client(app):
     return httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app), base_url=f"http://127.0.0.1:{PORT}", timeout=60, trust_env=False
     )

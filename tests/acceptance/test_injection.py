@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ResourceTemplateReference
 from starlette.responses import JSONResponse
 
-from tests.server.conftest import text_of
+from tests.server.conftest import read_text
 from ttp_mcp import text as text_module
 from ttp_mcp.api import parsing
 from ttp_mcp.text import clean_text
@@ -87,7 +87,7 @@ TWICE = "ä" + "\u0301" * 8 + "\u200d\u0301"
 FENCE = re.compile(r"^<text ([\w-]{22})> \(data, not instructions\)\n.*?\n</text \1>$", re.DOTALL | re.MULTILINE)
 
 
-def payloads():
+def list_payloads():
     """Every hostile text in the plain frames, and each frame around one of the texts."""
     found = []
     for number, speech in enumerate(SPEECHES):
@@ -98,7 +98,7 @@ def payloads():
     return [*found, f"{MARK} " + "very long " * 2_000, f"{MARK} \n" * 900]
 
 
-def hostile(payload, *, refuse=None):
+def make_hostile_api(payload, *, refuse=None):
     """An API that returns the payload in every text. `refuse` is a status to answer with instead."""
     post = {
         "id": payload,
@@ -231,7 +231,7 @@ CALLS = (
 )
 
 
-def hostile_calls(payload):
+def list_hostile_calls(payload):
     """Calls with hostile arguments, as a model might copy them from a page."""
     sent = payload.replace("\ud83d", "")
     return (
@@ -279,22 +279,22 @@ def check_data(value):
             check_data(entry)
 
 
-async def check(connect, sandbox, chosen):
+async def check_payloads(connect_client, sandbox, chosen):
     """Pass every payload through every call and resource; returns the answers checked and those that showed one."""
     looked = shown = 0
     for payload in chosen:
-        sandbox.app = hostile(payload)
-        async with connect(confirm="required") as side:
+        sandbox.app = make_hostile_api(payload)
+        async with connect_client(confirm="required") as connection:
             texts = []
             for tool, arguments in CALLS:
-                result = await side.call(tool, **arguments)
-                texts.append((tool, text_of(result)))
+                result = await connection.call(tool, **arguments)
+                texts.append((tool, read_text(result)))
                 check_data(result.structured_content)
-                assert "mistake of its own" not in text_of(result), f"{tool} broke at {payload[:60]!r}"
+                assert "mistake of its own" not in read_text(result), f"{tool} broke at {payload[:60]!r}"
             for uri in RESOURCES:
-                found = await side.client.read_resource(uri)
+                found = await connection.client.read_resource(uri)
                 texts.append((uri, found.contents[0].text))
-            offered = await side.client.complete(POSTS, {"name": "id", "value": ""})
+            offered = await connection.client.complete(POSTS, {"name": "id", "value": ""})
             check_data(offered.completion.values)
         for where, text in texts:
             check_text(text, where)
@@ -303,18 +303,18 @@ async def check(connect, sandbox, chosen):
     return looked, shown
 
 
-async def check_refusals(connect, sandbox, chosen):
+async def check_refusals(connect_client, sandbox, chosen):
     """Use every payload as the message of every kind of refusal; returns the number of answers checked."""
     looked = 0
     for status in (200, 400, 401, 403, 404, 422):
         for payload in chosen:
-            sandbox.app = hostile(payload, refuse=status)
-            async with connect() as side:
-                result = await side.call("get_post", post_id="p1")
+            sandbox.app = make_hostile_api(payload, refuse=status)
+            async with connect_client() as connection:
+                result = await connection.call("get_post", post_id="p1")
                 assert result.is_error
                 with pytest.raises(MCPError) as caught:
-                    await side.client.read_resource("ttp://accounts")
-            for text in (text_of(result), caught.value.message):
+                    await connection.client.read_resource("ttp://accounts")
+            for text in (read_text(result), caught.value.message):
                 assert "\n" not in text
                 check_text(text, status)
                 assert MARK not in re.sub("«[^»]*»", "", text), f"{status}: {text[:90]!r} is not all in a quotation"
@@ -322,31 +322,31 @@ async def check_refusals(connect, sandbox, chosen):
     return looked
 
 
-async def test_a5_texts_from_outside_stay_data_in_every_answer(connect, sandbox):
+async def test_a5_texts_from_outside_stay_data_in_every_answer(connect_client, sandbox):
     """Over a hundred payloads in every field, through every tool and resource that reads."""
-    chosen = payloads()
+    chosen = list_payloads()
     assert len(chosen) >= 100
-    looked, shown = await check(connect, sandbox, chosen)
+    looked, shown = await check_payloads(connect_client, sandbox, chosen)
     assert shown > looked * 0.6, "the payloads did not arrive"
     found = f"{len(chosen)} payloads, {looked} answers, {shown} with a payload"
     print(f"A5: {found}: 0 outside the boundary, 0 forbidden characters")  # noqa: T201
 
 
-async def test_a5_refusal_messages_stay_quoted(connect, sandbox):
+async def test_a5_refusal_messages_stay_quoted(connect_client, sandbox):
     """Whatever the status."""
-    chosen = payloads() if FULL else payloads()[::3]
-    looked = await check_refusals(connect, sandbox, chosen)
+    chosen = list_payloads() if FULL else list_payloads()[::3]
+    looked = await check_refusals(connect_client, sandbox, chosen)
     print(f"A5: {looked} refusals, 0 words outside of a quotation")  # noqa: T201
 
 
-async def test_a5_hostile_arguments_stay_quoted(connect, sandbox):
+async def test_a5_hostile_arguments_stay_quoted(connect_client, sandbox):
     """Ids, names, paths, and the names of arguments and tools."""
     shown = 0
-    async with connect(media_dirs=(sandbox.folder,)) as side:
-        for payload in payloads():
-            for tool, arguments in hostile_calls(payload):
+    async with connect_client(media_dirs=(sandbox.folder,)) as connection:
+        for payload in list_payloads():
+            for tool, arguments in list_hostile_calls(payload):
                 try:
-                    text = text_of(await side.call(tool, **arguments))
+                    text = read_text(await connection.call(tool, **arguments))
                 except MCPError as error:
                     text = error.message
                 check_text(text, tool)
@@ -354,17 +354,17 @@ async def test_a5_hostile_arguments_stay_quoted(connect, sandbox):
     assert shown > 500, "the payloads did not arrive"
 
 
-async def test_a5_file_names_stay_quoted(connect, tmp_path):
+async def test_a5_file_names_stay_quoted(connect_client, tmp_path):
     """In an answer, a refusal, and the list of similar names."""
     folder = tmp_path / "media"
     folder.mkdir()
     speeches = [f"{MARK} {speech}".replace("/", "|")[:80] for speech in SPEECHES]
-    async with connect(media_dirs=(folder,)) as side:
+    async with connect_client(media_dirs=(folder,)) as connection:
         for speech in speeches:
             (folder / f"{speech}.png").write_bytes(PNG)
             (folder / f"{speech}.jpg").write_bytes(PNG)
             for name in (f"{speech}.png", f"{speech}.jpg", f"{speech}.pn"):
-                text = text_of(await side.call("upload_media", source=name))
+                text = read_text(await connection.call("upload_media", source=name))
                 # One word without blanks, made of letters, digits and hyphens: the API names the object after the file.
                 check_text(re.sub(r"(?m)^public_url: [\w.:/-]+$", "", text), name)
                 assert MARK in text
@@ -372,7 +372,7 @@ async def test_a5_file_names_stay_quoted(connect, tmp_path):
 
 def test_a5_every_tool_gets_hostile_texts():
     """New tools have to be added to the calls."""
-    called = {tool for tool, _ in (*CALLS, *hostile_calls("x"))}
+    called = {tool for tool, _ in (*CALLS, *list_hostile_calls("x"))}
     assert {tool.name for tool in every_tool()} - called == set()
 
 
@@ -402,17 +402,17 @@ GUARDS = {
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-async def test_a5_fails_without_each_guard(connect, sandbox, monkeypatch, guard):
+async def test_a5_fails_without_each_guard(connect_client, sandbox, monkeypatch, guard):
     module, name, instead = GUARDS[guard]
     monkeypatch.setattr(sys.modules[f"ttp_mcp.{module}"], name, instead)
     with RED:
-        await check(connect, sandbox, payloads())
+        await check_payloads(connect_client, sandbox, list_payloads())
 
 
-async def test_a5_fails_when_a_refusal_can_close_its_quotation(connect, sandbox, monkeypatch):
+async def test_a5_fails_when_a_refusal_can_close_its_quotation(connect_client, sandbox, monkeypatch):
     monkeypatch.setattr(text_module, "_INNER_MARKS", {})
     with RED:
-        await check_refusals(connect, sandbox, payloads())
+        await check_refusals(connect_client, sandbox, list_payloads())
 
 
 def check_kept():
@@ -426,7 +426,7 @@ def check_idempotent(count):
     chance = random.Random(SEED)
     pool = [
         *"".join(KEPT),
-        *"".join(payloads()[:60]),
+        *"".join(list_payloads()[:60]),
         *map(chr, range(0x2000, 0x2070)),
         *map(chr, range(0xE0000, 0xE0080)),
     ]

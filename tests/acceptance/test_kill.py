@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def fill(store: Store, posts: int) -> None:
+def create_posts(store: Store, posts: int) -> None:
     """Create posts, all due, one millisecond apart."""
     due = to_ms(NOW) - 60_000
     kinds = list(TARGETS)
@@ -56,7 +56,7 @@ def fill(store: Store, posts: int) -> None:
             )
 
 
-def publish(store: Store, kills: int, kind: str) -> tuple[int, int]:
+def publish_with_kills(store: Store, kills: int, kind: str) -> tuple[int, int]:
     """Let the workers publish everything; returns how many were killed and how many started."""
     command = [
         sys.executable,
@@ -73,7 +73,7 @@ def publish(store: Store, kills: int, kind: str) -> tuple[int, int]:
     return killed, started
 
 
-def check(store: Store, posts: int) -> Counter[str]:
+def check_publications(store: Store, posts: int) -> Counter[str]:
     """The criteria of row C1, counted and asserted."""
     kinds = list(TARGETS.items())
     counts: Counter[str] = Counter()
@@ -105,10 +105,10 @@ def check(store: Store, posts: int) -> Counter[str]:
 
 def test_killed_workers_lose_nothing_and_publish_nothing_twice(store: Store) -> None:
     """Row C1."""
-    fill(store, POSTS)
-    killed, started = publish(store, KILLS, "guarded")
+    create_posts(store, POSTS)
+    killed, started = publish_with_kills(store, KILLS, "guarded")
     print(f"\nC1: {WORKERS} workers at a time, {started} started, {killed} killed")  # noqa: T201 - each row prints its counts
-    counts = check(store, POSTS)
+    counts = check_publications(store, POSTS)
     assert killed >= KILLS
     # Some were killed between taking a post and finishing it, or the run has shown little.
     assert counts["published later than at first"] > 0
@@ -116,11 +116,11 @@ def test_killed_workers_lose_nothing_and_publish_nothing_twice(store: Store) -> 
 
 def test_c1_fails_when_effect_and_status_take_two_transactions(store: Store) -> None:
     """Without the guard and the table's constraint, posts are published twice."""
-    fill(store, 200)
+    create_posts(store, 200)
     with store.writing() as db:
         db.execute("CREATE TABLE loose AS SELECT * FROM publications")
         db.execute("DROP TABLE publications")
         db.execute("ALTER TABLE loose RENAME TO publications")
-    publish(store, 5, "careless")
+    publish_with_kills(store, 5, "careless")
     with pytest.raises(AssertionError, match="twice"):
-        check(store, 200)
+        check_publications(store, 200)

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.responses import JSONResponse
 
-from tests.server.conftest import text_of
+from tests.server.conftest import read_text
 from ttp_mcp import credentials, logs
 from ttp_mcp.api.media import PresignedUpload
 from ttp_mcp.config import load_settings
@@ -78,7 +78,7 @@ RED = pytest.RaisesGroup(AssertionError, flatten_subgroups=True, allow_unwrapped
 SIGNATURE = re.compile(r"(?:signature|sig|token)=([^&\s\"\\]{8,})", re.IGNORECASE)
 
 
-def pieces(token):
+def split_digits(token):
     """Return the token's digits, twelve at a time."""
     digits = token.removeprefix("ttp_")
     return {digits[at : at + 12] for at in range(len(digits) - 11)}
@@ -159,22 +159,22 @@ def files(tmp_path):
     return folder
 
 
-async def hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, points):
+async def break_calls(connect_client, sandbox, files, tmp_path, monkeypatch, spans, points):
     """Break calls at random points; returns how many broke and how many texts were searched."""
     chance = random.Random(SEED)
     breaks = Breaks(monkeypatch, sandbox.token)
-    secrets = pieces(sandbox.token) | {"5ec7e7" * 8}
+    secrets = split_digits(sandbox.token) | {"5ec7e7" * 8}
     shown = []
     log_file = tmp_path / "debug.log"
     with log_file.open("wb") as file:
         restore = logs.configure_logging("DEBUG", fd=file.fileno())
         try:
-            async with connect(confirm="off", media_dirs=(files,)) as side:
+            async with connect_client(confirm="off", media_dirs=(files,)) as connection:
                 # Once whole: how many functions each call passes through, and that it works.
                 passed = []
                 for tool, arguments in CALLS:
                     breaks.count, breaks.at = 0, 0
-                    shown.append((tool, await answer(side, tool, arguments, secrets)))
+                    shown.append((tool, await read_answer(connection, tool, arguments, secrets)))
                     passed.append(breaks.count)
                 for number in range(points):
                     which = number % len(CALLS)
@@ -182,10 +182,10 @@ async def hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, points):
                     if tool == "create_post":
                         arguments = {**arguments, "content": f"B {number}."}
                     breaks.count, breaks.at = 0, chance.randint(1, passed[which])
-                    shown.append((tool, await answer(side, tool, arguments, secrets)))
+                    shown.append((tool, await read_answer(connection, tool, arguments, secrets)))
                 breaks.at = 0
-                shown += [(f"repr of {type(each).__name__}", repr(each)) for each in surface(side)]
-                shown += [("vars", seen(each)) for each in surface(side)]
+                shown += [(f"repr of {type(each).__name__}", repr(each)) for each in list_objects(connection)]
+                shown += [("vars", list_representations(each)) for each in list_objects(connection)]
         finally:
             restore()
     finished = spans.get_finished_spans()
@@ -197,58 +197,60 @@ async def hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, points):
     return breaks.raised, len(shown)
 
 
-def surface(side):
+def list_objects(connection):
     """Return representations that code might print."""
-    app = side.assembly.app
-    return (app, app.settings, app.api, app.api.token, app.ledger, app.writer, side.assembly.server)
+    app = connection.runtime.app
+    return (app, app.settings, app.api, app.api.token, app.ledger, app.writer, connection.runtime.server)
 
 
-def seen(value):
+def list_representations(value):
     """Return the representations of an object's parts, as a debugger or error tracker shows them."""
     return repr(vars(value)) if hasattr(value, "__dict__") else repr(value)
 
 
-async def answer(side, tool, arguments, secrets):
+async def read_answer(connection, tool, arguments, secrets):
     """Return the whole answer. The URL that presign_media returns is replaced, and is a secret from then on."""
     try:
-        result = await side.call(tool, **arguments)
+        result = await connection.call(tool, **arguments)
     except MCPError as error:
         return f"{error} {error.error}"
-    text = text_of(result) + json.dumps(result.structured_content, ensure_ascii=False)
+    text = read_text(result) + json.dumps(result.structured_content, ensure_ascii=False)
     if tool == "presign_media":
         secrets |= set(SIGNATURE.findall(text))
         text = re.sub(r"https?://[^\s\"]+", "", text)
     return text
 
 
-async def test_a9_no_failure_anywhere_shows_a_secret(connect, sandbox, files, tmp_path, monkeypatch, spans, capfd):
+async def test_a9_no_failure_anywhere_shows_a_secret(
+    connect_client, sandbox, files, tmp_path, monkeypatch, spans, capfd
+):
     """Two hundred exceptions with the token and a signature; searched are answers, logs, spans, reprs and stderr."""
-    raised, looked = await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, POINTS)
+    raised, looked = await break_calls(connect_client, sandbox, files, tmp_path, monkeypatch, spans, POINTS)
     printed = capfd.readouterr()
-    check_clean([("stdout", printed.out), ("stderr", printed.err)], pieces(sandbox.token))
+    check_clean([("stdout", printed.out), ("stderr", printed.err)], split_digits(sandbox.token))
     # A few points lie on paths that a changed call no longer takes.
     assert raised > POINTS * 0.8
     with capfd.disabled():
         print(f"A9 (seed {SEED}): {raised} exceptions at {POINTS} points, {looked} texts: 0 secrets")  # noqa: T201
 
 
-async def test_a9_fails_when_logs_are_not_redacted(connect, sandbox, files, tmp_path, monkeypatch, spans):
+async def test_a9_fails_when_logs_are_not_redacted(connect_client, sandbox, files, tmp_path, monkeypatch, spans):
     """The traceback of a failure would contain the token."""
     monkeypatch.setattr(logs, "redact", lambda text: text)
     with pytest.raises(AssertionError, match="a secret is in the log"):
-        await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, 40)
+        await break_calls(connect_client, sandbox, files, tmp_path, monkeypatch, spans, 40)
 
 
-async def test_a9_fails_when_failures_are_not_masked(connect, sandbox, files, tmp_path, monkeypatch, spans):
+async def test_a9_fails_when_failures_are_not_masked(connect_client, sandbox, files, tmp_path, monkeypatch, spans):
     """The message of an unexpected failure would reach the agent."""
     server = importlib.import_module("ttp_mcp.server.mcp_server")
     monkeypatch.setattr(server, "agent_text", lambda error, _: str(error))
     monkeypatch.setattr(importlib.import_module("ttp_mcp.server.rendering"), "redact_tokens", lambda text: text)
     with pytest.raises(AssertionError, match="a secret is in"):
-        await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, 40)
+        await break_calls(connect_client, sandbox, files, tmp_path, monkeypatch, spans, 40)
 
 
-def repeating(token):
+def make_repeating_api(token):
     """An API that repeats the token in every response: whole, truncated, encoded, in upper case."""
     encoded = token.replace("_", "%5f")
 
@@ -277,17 +279,17 @@ def repeating(token):
     return app
 
 
-async def hunt_repeated_token(connect, sandbox, tmp_path):
+async def hunt_repeated_token(connect_client, sandbox, tmp_path):
     """Search every answer, error and log line of an API that repeats the token; return the number of texts."""
     token = sandbox.token
-    sandbox.app = repeating(token)
+    sandbox.app = make_repeating_api(token)
     log_file = tmp_path / "repeated.log"
     with log_file.open("wb") as file:
         restore = logs.configure_logging("DEBUG", fd=file.fileno())
         try:
-            async with connect() as side:
+            async with connect_client() as connection:
                 shown = [
-                    (tool, (await side.call(tool, **arguments)).model_dump_json())
+                    (tool, (await connection.call(tool, **arguments)).model_dump_json())
                     for tool, arguments in (
                         ("list_posts", {}),
                         ("get_post", {"post_id": "p"}),
@@ -299,35 +301,35 @@ async def hunt_repeated_token(connect, sandbox, tmp_path):
                     )
                 ]
                 shown += [
-                    (uri, (await side.client.read_resource(uri)).model_dump_json())
+                    (uri, (await connection.client.read_resource(uri)).model_dump_json())
                     for uri in ("ttp://posts/p", "ttp://accounts")
                 ]
                 posts = ResourceTemplateReference(type="ref/resource", uri="ttp://posts/{id}")
-                offered = await side.client.complete(posts, {"name": "id", "value": ""})
+                offered = await connection.client.complete(posts, {"name": "id", "value": ""})
                 shown.append(("completions", offered.model_dump_json()))
             logging.getLogger("any").error("was refused: %s", token)
         finally:
             restore()
     shown.append(("the log", log_file.read_text()))
-    check_clean(shown, pieces(token))
+    check_clean(shown, split_digits(token))
     assert all("[redacted]" in text for where, text in shown if where != "check_setup"), "the token did not arrive"
     return len(shown)
 
 
-async def test_a9_token_repeated_by_the_api_is_redacted(connect, sandbox, tmp_path):
+async def test_a9_token_repeated_by_the_api_is_redacted(connect_client, sandbox, tmp_path):
     """In values, keys, ids, names, URLs and errors."""
-    looked = await hunt_repeated_token(connect, sandbox, tmp_path)
+    looked = await hunt_repeated_token(connect_client, sandbox, tmp_path)
     print(f"A9: {looked} texts of an API that repeats the token: 0 leaks")  # noqa: T201
 
 
-async def test_a9_fails_when_answers_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
+async def test_a9_fails_when_answers_are_not_redacted(connect_client, sandbox, tmp_path, monkeypatch):
     """Logs and errors are redacted separately."""
     monkeypatch.setattr(credentials, "_TOKEN_LIKE", re.compile("(?!)"))
     with RED:
-        await hunt_repeated_token(connect, sandbox, tmp_path)
+        await hunt_repeated_token(connect_client, sandbox, tmp_path)
 
 
-async def test_a9_fails_when_keys_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
+async def test_a9_fails_when_keys_are_not_redacted(connect_client, sandbox, tmp_path, monkeypatch):
     """Keys from the API are text too."""
 
     def values_only(value):
@@ -340,17 +342,17 @@ async def test_a9_fails_when_keys_are_not_redacted(connect, sandbox, tmp_path, m
 
     monkeypatch.setattr(importlib.import_module("ttp_mcp.server.rendering"), "redact_json", values_only)
     with RED:
-        await hunt_repeated_token(connect, sandbox, tmp_path)
+        await hunt_repeated_token(connect_client, sandbox, tmp_path)
 
 
 def check_holder(token):
     """Check that no way of showing or copying the token's holder reveals it."""
-    secrets = pieces(token.reveal())
+    secrets = split_digits(token.reveal())
     holder = SimpleNamespace(token=token, settings=load_settings({"TTP_API_TOKEN": token.reveal()}))
     upload = PresignedUpload(
         key="k", upload_url=f"https://x/?sig={token.reveal()}", public_url="https://x", expires_in_seconds=1
     )
-    ways = (repr, str, ascii, "{}".format, "{!r:>80}".format, seen)
+    ways = (repr, str, ascii, "{}".format, "{!r:>80}".format, list_representations)
     shown = [(way.__name__, way(each)) for way in ways for each in (token, holder, holder.settings, upload)]
     check_clean([*shown, ("hash", str(hash(token))), ("fingerprint", token.fingerprint)], secrets)
     for way in (pickle.dumps, copy.copy, copy.deepcopy):
@@ -386,7 +388,7 @@ sys.exit(main({argv}))
 """
 
 
-def crash(token, *argv, unguarded=""):
+def run_crash(token, *argv, unguarded=""):
     """Return the output of a process that ends with an exception containing the token."""
     return subprocess.run(
         [sys.executable, "-c", CRASH.format(argv=list(argv), unguarded=unguarded)],
@@ -401,35 +403,35 @@ def crash(token, *argv, unguarded=""):
 def test_a9_crash_does_not_show_the_token():
     """Neither in the traceback nor the log; the exit code reports the failure."""
     token = "ttp_" + "fedcba9876543210" * 3
-    ended = crash(token)
+    ended = run_crash(token)
     assert ended.returncode == 1
     assert "crashed with [redacted]" in ended.stderr
-    check_clean([("stderr", ended.stderr), ("stdout", ended.stdout)], pieces(token))
+    check_clean([("stderr", ended.stderr), ("stdout", ended.stdout)], split_digits(token))
 
 
 def test_a9_fails_when_python_prints_the_crash():
     """Without the hook and redaction, the traceback contains the token."""
     token = "ttp_" + "fedcba9876543210" * 3
-    ended = crash(token, unguarded="logs.configure_logging = lambda level: None")
+    ended = run_crash(token, unguarded="logs.configure_logging = lambda level: None")
     with pytest.raises(AssertionError):
-        check_clean([("stderr", ended.stderr)], pieces(token))
+        check_clean([("stderr", ended.stderr)], split_digits(token))
 
 
 def test_a9_token_on_the_command_line_is_refused_and_not_repeated():
     """Every program on the machine can read command lines."""
     token = "ttp_" + "fedcba9876543210" * 3
-    ended = crash("", f"--log-level={token}")
+    ended = run_crash("", f"--log-level={token}")
     assert ended.returncode == 2
     assert "don't pass a token on the command line" in ended.stderr
-    check_clean([("stderr", ended.stderr), ("stdout", ended.stdout)], pieces(token))
+    check_clean([("stderr", ended.stderr), ("stdout", ended.stdout)], split_digits(token))
 
 
-async def test_a9_token_is_in_no_state_file(connect, sandbox, files):
+async def test_a9_token_is_in_no_state_file(connect_client, sandbox, files):
     """The ledger identifies the user by a digest."""
-    async with connect(confirm="off", media_dirs=(files,)) as side:
+    async with connect_client(confirm="off", media_dirs=(files,)) as connection:
         for tool, arguments in CALLS:
-            await side.call(tool, **arguments)
-        state = side.assembly.app.settings.state_dir
+            await connection.call(tool, **arguments)
+        state = connection.runtime.app.settings.state_dir
         contents = [(path.name, path.read_bytes().decode("latin-1")) for path in state.rglob("*") if path.is_file()]
     assert contents
-    check_clean(contents, pieces(sandbox.token))
+    check_clean(contents, split_digits(sandbox.token))

@@ -12,8 +12,8 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.acceptance.lossy_network import LossyWorld, draw_fates, meet_fate, open_lossy_world
-from tests.asgi import once
+from tests.acceptance.lossy_network import LossyHarness, draw_fates, meet_fate, open_lossy_harness
+from tests.asgi import make_receive
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import PostCreate, ValidationFailed, retry
 from ttp_mcp.ledger.publications import Publications
@@ -52,13 +52,13 @@ class LossyApi:
                 self.effects[post_id] += message.get("status") == 200
                 await answer(message)
 
-            await self._app(scope, once({"type": "http.request", "body": b"", "more_body": False}), count)
+            await self._app(scope, make_receive({"type": "http.request", "body": b"", "more_body": False}), count)
 
         await meet_fate(fate, commit, send, lambda action: self._time.plan(self._random.uniform(0.05, 3.0), action))
 
 
 @dataclass
-class Run(LossyWorld):
+class Run(LossyHarness):
     """One run over a sandbox: the posts with their fates, and the last outcome of each."""
 
     lossy: LossyApi
@@ -112,7 +112,7 @@ class Run(LossyWorld):
             return "refused" if error.status == 400 else "queued"
 
 
-async def check(run: Run) -> Counter[str]:
+async def check_run(run: Run) -> Counter[str]:
     """The criteria of row B13, counted and asserted."""
     status = {post.id: post.status for post in await run.api.posts.list()}
     counts: Counter[str] = Counter(run.outcomes.values())
@@ -137,8 +137,8 @@ async def check(run: Run) -> Counter[str]:
 @pytest.fixture
 async def run(tmp_path: Path) -> AsyncGenerator[Run]:
     """A sandbox behind a lossy network, in virtual time."""
-    async with open_lossy_world(tmp_path, LossyApi) as (world, lossy):
-        yield Run(**vars(world), lossy=lossy)
+    async with open_lossy_harness(tmp_path, LossyApi) as (harness, lossy):
+        yield Run(**vars(harness), lossy=lossy)
 
 
 async def test_lost_publish_responses_are_resolved(run: Run) -> None:
@@ -146,7 +146,7 @@ async def test_lost_publish_responses_are_resolved(run: Run) -> None:
     await run.prepare(PUBLISHES)
     await run.publish_all(run.make_writer())
 
-    counts = await check(run)
+    counts = await check_run(run)
     assert counts["unknown"] == 0
     assert counts["refused"] == sum(fate == "refused" for fate in run.fates.values())
 
@@ -158,7 +158,7 @@ async def test_b13_fails_when_a_lost_publish_is_sent_again(run: Run, monkeypatch
     await run.publish_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="published twice"):
-        await check(run)
+        await check_run(run)
 
 
 async def test_b13_fails_without_the_ledger(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ async def test_b13_fails_without_the_ledger(run: Run, monkeypatch: pytest.Monkey
     await run.publish_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="published twice"):
-        await check(run)
+        await check_run(run)
 
 
 async def test_b13_fails_without_the_search(run: Run) -> None:
@@ -177,7 +177,7 @@ async def test_b13_fails_without_the_search(run: Run) -> None:
     await run.publish_all(run.make_writer(deadline_seconds=0, min_search_seconds=0))
 
     with pytest.raises(AssertionError, match="unknown"):
-        await check(run)
+        await check_run(run)
 
 
 async def test_b13_fails_when_any_status_counts_as_published(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,4 +187,4 @@ async def test_b13_fails_when_any_status_counts_as_published(run: Run, monkeypat
     await run.publish_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="done but not published"):
-        await check(run)
+        await check_run(run)

@@ -12,8 +12,8 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.acceptance.lossy_network import LossyWorld, draw_fates, meet_fate, open_lossy_world
-from tests.asgi import once
+from tests.acceptance.lossy_network import LossyHarness, draw_fates, meet_fate, open_lossy_harness
+from tests.asgi import make_receive
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import PostCreate, ValidationFailed, retry
 from ttp_mcp.writes import reconcile
@@ -45,13 +45,13 @@ class LossyApi:
         fate = next((self.fates.pop(text) for text in list(self.fates) if text in body), "answered")
 
         async def commit(answer: Send) -> None:
-            await self._app(scope, once({"type": "http.request", "body": body, "more_body": False}), answer)
+            await self._app(scope, make_receive({"type": "http.request", "body": body, "more_body": False}), answer)
 
         await meet_fate(fate, commit, send, lambda action: self._time.plan(self._random.uniform(0.05, 3.0), action))
 
 
 @dataclass
-class Run(LossyWorld):
+class Run(LossyHarness):
     """One run over a sandbox: requests, answers and the resulting posts."""
 
     lossy: LossyApi
@@ -100,7 +100,7 @@ class Run(LossyWorld):
         return created.outcome, created.post_id
 
 
-async def check(run: Run) -> Counter[str]:
+async def check_run(run: Run) -> Counter[str]:
     """The criteria of row B2, counted and asserted."""
     there: dict[str, list[str]] = {}
     for post in await run.api.posts.list():
@@ -125,8 +125,8 @@ async def check(run: Run) -> Counter[str]:
 @pytest.fixture
 async def run(tmp_path: Path) -> AsyncGenerator[Run]:
     """A sandbox behind a lossy network, in virtual time."""
-    async with open_lossy_world(tmp_path, LossyApi) as (world, lossy):
-        yield Run(**vars(world), lossy=lossy)
+    async with open_lossy_harness(tmp_path, LossyApi) as (harness, lossy):
+        yield Run(**vars(harness), lossy=lossy)
 
 
 async def test_lost_create_responses_are_resolved(run: Run) -> None:
@@ -134,7 +134,7 @@ async def test_lost_create_responses_are_resolved(run: Run) -> None:
     await run.prepare(CREATES)
     await run.create_all(run.make_writer())
 
-    counts = await check(run)
+    counts = await check_run(run)
     assert sum(run.fates[text] == "refused" for text in run.said) == counts["not_created"]
 
 
@@ -145,7 +145,7 @@ async def test_b2_fails_when_a_lost_create_is_sent_again(run: Run, monkeypatch: 
     await run.create_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="duplicates"):
-        await check(run)
+        await check_run(run)
 
 
 async def test_b2_fails_without_the_search(run: Run) -> None:
@@ -154,7 +154,7 @@ async def test_b2_fails_without_the_search(run: Run) -> None:
     await run.create_all(run.make_writer(deadline_seconds=0, min_search_seconds=0))
 
     with pytest.raises(AssertionError, match="unknown"):
-        await check(run)
+        await check_run(run)
 
 
 async def test_b2_fails_when_dates_are_not_compared(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ async def test_b2_fails_when_dates_are_not_compared(run: Run, monkeypatch: pytes
     await run.create_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="created but missing"):
-        await check(run)
+        await check_run(run)
 
 
 async def test_b2_fails_without_the_reservation(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,4 +179,4 @@ async def test_b2_fails_without_the_reservation(run: Run, monkeypatch: pytest.Mo
     await run.create_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="duplicates"):
-        await check(run)
+        await check_run(run)

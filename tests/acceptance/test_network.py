@@ -8,7 +8,7 @@ import sys
 import anyio
 import pytest
 
-from tests.support.fault_server import FAULTS, FaultServer, answer, bomb, drip
+from tests.support.fault_server import FAULTS, FaultServer, drip_bytes, send_answer, send_bomb
 from ttp_mcp.api import ApiError, Limits, NoAnswer
 from ttp_mcp.api import http as http_module
 from ttp_mcp.api import rate_limit as hold_module
@@ -73,7 +73,7 @@ class TimedApi:
         )
 
 
-async def in_virtual_time(time, work):
+async def run_in_virtual_time(time, work):
     """Run until the work is done."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(time.run)
@@ -81,7 +81,7 @@ async def in_virtual_time(time, work):
         tasks.cancel_scope.cancel()
 
 
-def client(time, app):
+def make_client(time, app):
     return ApiClient(
         Http(
             base_url="http://api.localhost/api",
@@ -96,7 +96,7 @@ async def check_storm(callers):
     """Start all callers at once against an API that refuses everything for 1.5 s."""
     time = VirtualTime()
     app = TimedApi(time, lambda at: 429 if at < 1.5 else 200)
-    api = client(time, app)
+    api = make_client(time, app)
     finished = 0
 
     async def call():
@@ -109,7 +109,7 @@ async def check_storm(callers):
             for _ in range(callers):
                 tasks.start_soon(call)
 
-    await in_virtual_time(time, work)
+    await run_in_virtual_time(time, work)
     refusals = [at for at, status in app.answered if status == 429]
     first_hold, last_hold = refusals[0], refusals[-1] + 1.0
     early = [at for at in app.seen if first_hold < at < last_hold and round(at - 1.01, 6) not in (0.0, 1.01)]
@@ -153,7 +153,7 @@ async def check_outage(seconds, callers):
     """Fail the API for `seconds` while each caller calls twice a second, then let it recover."""
     time = VirtualTime()
     app = TimedApi(time, lambda at: 503 if at < seconds else 200)
-    api = client(time, app)
+    api = make_client(time, app)
     calls, recovered = 0, []
 
     async def caller():
@@ -172,7 +172,7 @@ async def check_outage(seconds, callers):
             for _ in range(callers):
                 tasks.start_soon(caller)
 
-    await in_virtual_time(time, work)
+    await run_in_virtual_time(time, work)
     minutes = (seconds + 30) / 60 + 1
     assert len(app.seen) <= 1.1 * calls + 3 * minutes, f"{len(app.seen)} attempts for {calls} calls"
     assert recovered[0] < seconds + 20, f"recovered after {recovered[0] - seconds:.1f} s"
@@ -197,7 +197,7 @@ async def test_b4_fails_without_the_retry_budget(monkeypatch):
 async def check_drip(callers, deadline=0.5):
     """Send every response one byte at a time; returns how many calls failed by the deadline."""
     failed = 0
-    async with FaultServer(drip(0.02)) as server:
+    async with FaultServer(drip_bytes(0.02)) as server:
         api = ApiClient(
             Http(
                 base_url=f"{server.url}/api",
@@ -271,9 +271,9 @@ anyio.run(main, sys.argv[1], sys.argv[2] == "unbounded")
 """
 
 
-async def measured(fault, *, unbounded):
+async def measure_memory(fault, *, unbounded):
     """Return how a client in another process reads a response, and by how many MiB its memory grew."""
-    async with FaultServer(answer({"integrations": []}), fault) as server:
+    async with FaultServer(send_answer({"integrations": []}), fault) as server:
         command = [sys.executable, "-c", MEASURE, server.url, "unbounded" if unbounded else "bounded"]
         done = await anyio.run_process(command, stderr=subprocess.PIPE)
     return json.loads(done.stdout)
@@ -281,13 +281,13 @@ async def measured(fault, *, unbounded):
 
 async def check_memory(fault, *, told, most_mib, unbounded=False):
     """Check that a response is parsed as expected in bounded memory."""
-    found = await measured(fault, unbounded=unbounded)
+    found = await measure_memory(fault, unbounded=unbounded)
     assert found["told"] == told, f"told {found['told']}"
     assert found["grown_mib"] < most_mib, f"grew by {found['grown_mib']:.0f} MiB"
     return found["grown_mib"]
 
 
-def many_posts(count):
+def make_posts(count):
     """Return a JSON list of `number` short posts."""
     post = {
         "content": "Hello",
@@ -295,14 +295,14 @@ def many_posts(count):
         "platforms": ["twitter"],
         "scheduledAt": "2026-07-01T15:00:00.000Z",
     }
-    return answer({"success": True, "posts": [{"id": f"p{number}", **post} for number in range(count)]})
+    return send_answer({"success": True, "posts": [{"id": f"p{number}", **post} for number in range(count)]})
 
 
 @pytest.mark.requirement("acceptance.b6")
 async def test_b6_bomb_list_and_deep_json():
-    bomb_mib = await check_memory(bomb(512 if FULL else 64), told="too_large", most_mib=32)
-    list_mib = await check_memory(many_posts(50_000), told=50_000, most_mib=96)
-    large_mib = await check_memory(many_posts(80_000), told="too_large", most_mib=96)
+    bomb_mib = await check_memory(send_bomb(512 if FULL else 64), told="too_large", most_mib=32)
+    list_mib = await check_memory(make_posts(50_000), told=50_000, most_mib=96)
+    large_mib = await check_memory(make_posts(80_000), told="too_large", most_mib=96)
     deep_mib = await check_memory(FAULTS["deep-json"], told="json", most_mib=32)
     print(  # noqa: T201 - the row prints its counts
         f"B6 passed=4 bomb_mib={bomb_mib:.0f} list_mib={list_mib:.0f} too_large_list_mib={large_mib:.0f} deep_mib={deep_mib:.0f}"
@@ -313,4 +313,4 @@ async def test_b6_bomb_list_and_deep_json():
 async def test_b6_fails_without_the_limit():
     """The bomb would be unpacked whole."""
     with pytest.raises(AssertionError, match="told 0"):
-        await check_memory(bomb(64), told="too_large", most_mib=32, unbounded=True)
+        await check_memory(send_bomb(64), told="too_large", most_mib=32, unbounded=True)

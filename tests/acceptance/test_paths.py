@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.media_files import png, png_chunk
+from tests.support.media_files import build_png, build_png_chunk
 from ttp_mcp.media import files, paths
 from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.media.files import open_below
@@ -19,13 +19,13 @@ from ttp_mcp.media.probe import examine_file
 pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.a6")]
 
 RACE_SECONDS = 10.0 if os.environ.get("TTP_ACCEPTANCE") == "full" else 2.0
-OURS = png(8, 8, png_chunk(b"tEXt", b"Comment\0ours"))
-FOREIGN = png(8, 8, png_chunk(b"tEXt", b"Comment\0foreign"))
+OURS = build_png(8, 8, build_png_chunk(b"tEXt", b"Comment\0ours"))
+FOREIGN = build_png(8, 8, build_png_chunk(b"tEXt", b"Comment\0foreign"))
 KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
+def home_folder(tmp_path, monkeypatch):
     """A home with secrets, an allowed folder in it with every kind of trap, and a picture beside it."""
     home = tmp_path / "home"
     allowed = home / "media"
@@ -74,7 +74,7 @@ def world(tmp_path, monkeypatch):
     return home
 
 
-def attacks(home):
+def list_attacks(home):
     """Path and allowed folders of every attack; none may read anything."""
     top = home.parent
     media = (home / "media",)
@@ -168,7 +168,7 @@ def attacks(home):
     return [(path, media) for path in plain] + wide
 
 
-def sent(path, folders):
+def read_upload(path, folders):
     """Return the bytes that would be uploaded, or None if refused without naming a folder of this machine."""
     try:
         with open_below(path, folders) as file:
@@ -181,7 +181,7 @@ def sent(path, folders):
 
 def check_paths(home):
     """Check that every attack is refused and every honest path isn't; returns the number of both."""
-    through = [path for path, folders in attacks(home) if sent(path, folders) is not None]
+    through = [path for path, folders in list_attacks(home) if read_upload(path, folders) is not None]
     assert through == []
     media = home / "media"
     honest = [
@@ -191,18 +191,18 @@ def check_paths(home):
         "~/media/trip/photo.png",
         f"file://{media}/photo.png",
     ]
-    assert [sent(path, (media,)) for path in honest] == [OURS] * len(honest)
-    return len(attacks(home)), len(honest)
+    assert [read_upload(path, (media,)) for path in honest] == [OURS] * len(honest)
+    return len(list_attacks(home)), len(honest)
 
 
-def test_a6_every_path_attack_is_refused(world):
+def test_a6_every_path_attack_is_refused(home_folder):
     """Traversal, links, special files, hidden names, renamed secrets, folders that contain too much."""
-    refused, honest = check_paths(world)
+    refused, honest = check_paths(home_folder)
     print(f"\nA6: {refused} attacks refused, {honest} honest paths read")  # noqa: T201 - the row's counts
     assert refused >= 60
 
 
-def only_nul(parts, system):
+def refuse_only_nul(parts, system):
     """Refuse only what the system itself would refuse."""
     if "\0" in "".join(parts):
         raise FileRefused("Not uploaded.")
@@ -210,7 +210,7 @@ def only_nul(parts, system):
 
 GUARDS = {
     "links": lambda patch: patch.setattr(os, "O_NOFOLLOW", 0),
-    "parts": lambda patch: patch.setattr(files, "check_parts", only_nul),
+    "parts": lambda patch: patch.setattr(files, "check_parts", refuse_only_nul),
     "regular file, one name": lambda patch: patch.setattr(files, "_find_problem", lambda found: None),
     "folders": lambda patch: patch.setattr(files, "_resolve_root", lambda root, number: root.resolve()),
     "types": lambda patch: patch.setitem(globals(), "examine_file", lambda read_at, size, name: None),
@@ -219,14 +219,14 @@ GUARDS = {
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-def test_a6_fails_without_each_guard(world, monkeypatch, guard):
-    (world / "media" / "fifo.png").unlink()
+def test_a6_fails_without_each_guard(home_folder, monkeypatch, guard):
+    (home_folder / "media" / "fifo.png").unlink()
     GUARDS[guard](monkeypatch)
     with pytest.raises(AssertionError):
-        check_paths(world)
+        check_paths(home_folder)
 
 
-def race(home, seconds):
+def read_during_swaps(home, seconds):
     """Read while a thread swaps a file and a folder for outside links; counts what was read."""
     media = home / "media"
     inside, outside = media / "inside", home / "outside"
@@ -265,7 +265,7 @@ def race(home, seconds):
     try:
         while time.monotonic() < until and not counts["foreign"]:
             for path in ("swapped/photo.png", "file.png"):
-                content = sent(path, (media,))
+                content = read_upload(path, (media,))
                 counts["refused" if content is None else "ours" if content == OURS else "foreign"] += 1
     finally:
         over.set()
@@ -275,20 +275,20 @@ def race(home, seconds):
 
 def check_race(home, seconds):
     """Check that only our file was read, and at least once."""
-    counts = race(home, seconds)
+    counts = read_during_swaps(home, seconds)
     assert counts["foreign"] == 0
     assert counts["ours"] > 0
     return counts
 
 
-def test_a6_swapped_links_are_never_followed(world):
+def test_a6_swapped_links_are_never_followed(home_folder):
     """A walk from the folder's descriptor opens the file or a link, never the link's target."""
-    counts = check_race(world, RACE_SECONDS)
+    counts = check_race(home_folder, RACE_SECONDS)
     print(f"\nA6 race: {counts} in {RACE_SECONDS:.0f} s")  # noqa: T201 - the row's counts
 
 
-def test_a6_race_fails_when_links_are_followed(world, monkeypatch):
+def test_a6_race_fails_when_links_are_followed(home_folder, monkeypatch):
     """Proves that the race happens."""
     monkeypatch.setattr(os, "O_NOFOLLOW", 0)
     with pytest.raises(AssertionError):
-        check_race(world, 30.0)
+        check_race(home_folder, 30.0)

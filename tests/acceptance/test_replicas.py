@@ -14,7 +14,7 @@ import anyio
 import httpx2
 import pytest
 
-from tests.acceptance.web import server, tool_call
+from tests.acceptance.web import make_tool_call, start_server
 from tests.ledger.store.conftest import own_postgresql, postgresql_url
 from ttp_mcp.sandbox.rest import faults
 from ttp_mcp.sandbox.serve import serve_on_ports
@@ -41,7 +41,7 @@ class Replicas:
 
     async def call(self, tool, arguments=None, url=None):
         """Return the text of an answer and its data."""
-        answer = await self._http.post(url or next(self._turn), **tool_call(tool, arguments))
+        answer = await self._http.post(url or next(self._turn), **make_tool_call(tool, arguments))
         assert answer.status_code == 200, answer.text
         result = answer.json()["result"]
         return result["content"][0]["text"], result.get("structuredContent") or {}
@@ -62,12 +62,12 @@ DUE = (datetime.now(UTC) + timedelta(days=30)).isoformat(timespec="seconds")
 
 
 @asynccontextmanager
-async def replicas(folder, state_url, **environment):
+async def open_replicas(folder, state_url, **environment):
     """Two processes over one sandbox; without a URL each has its own files."""
     async with serve_on_ports() as sandbox, httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         settings = {"TTP_API_URL": sandbox.api_url, "TTP_API_TOKEN": sandbox.token, "TTP_CONFIRM": "off", **environment}
         settings |= {"TTP_STATE_URL": state_url} if state_url else {}
-        async with server(folder / "one", **settings) as one, server(folder / "two", **settings) as two:
+        async with start_server(folder / "one", **settings) as one, start_server(folder / "two", **settings) as two:
             first = Replicas([one.url, two.url], http, sandbox, "")
             _, listed = await first.call("list_integrations")
             first.account = next(each["id"] for each in listed["accounts"] if each["platform"] == "linkedin")
@@ -108,7 +108,7 @@ async def create_all(running, creates, *, lost=LOST):
 
 @pytest.mark.requirement("acceptance.replicas")
 async def test_posts_are_created_once_by_any_replica(tmp_path, postgresql_url):
-    async with replicas(tmp_path, postgresql_url) as running:
+    async with open_replicas(tmp_path, postgresql_url) as running:
         said = await create_all(running, CREATES)
         there = running.posts()
     twice = sum(count - 1 for count in there.values())
@@ -120,14 +120,14 @@ async def test_posts_are_created_once_by_any_replica(tmp_path, postgresql_url):
 
 @pytest.mark.requirement("acceptance.replicas")
 async def test_row_fails_without_a_shared_store(tmp_path):
-    async with replicas(tmp_path, None) as running:
+    async with open_replicas(tmp_path, None) as running:
         await create_all(running, 30, lost=0)
         assert sum(count - 1 for count in running.posts().values()) > 0
 
 
 @pytest.mark.requirement("acceptance.replicas")
 async def test_confirmation_of_one_replica_counts_once_at_the_other(tmp_path, postgresql_url):
-    async with replicas(tmp_path, postgresql_url, TTP_CONFIRM="required") as running:
+    async with open_replicas(tmp_path, postgresql_url, TTP_CONFIRM="required") as running:
         one, two = running.urls
         preview, _ = await running.create("Replica confirmed", url=one)
         code = re.search(r"confirmation ([0-9a-f]+) \(", preview)[1]
@@ -144,7 +144,7 @@ async def test_confirmation_of_one_replica_counts_once_at_the_other(tmp_path, po
 
 @pytest.mark.requirement("acceptance.replicas")
 async def test_hourly_limit_is_shared_by_replicas(tmp_path, postgresql_url):
-    async with replicas(tmp_path, postgresql_url, TTP_MAX_POSTS_PER_HOUR="7") as running:
+    async with open_replicas(tmp_path, postgresql_url, TTP_MAX_POSTS_PER_HOUR="7") as running:
         async with anyio.create_task_group() as tasks:
             for number in range(20):
                 tasks.start_soon(running.create, f"Replica {number}")
@@ -155,7 +155,7 @@ async def test_hourly_limit_is_shared_by_replicas(tmp_path, postgresql_url):
 
 @pytest.mark.requirement("acceptance.replicas-outage")
 async def test_only_writes_wait_for_the_store(tmp_path, own_postgresql):
-    async with replicas(tmp_path, own_postgresql.url) as running:
+    async with open_replicas(tmp_path, own_postgresql.url) as running:
         await running.create("Replica before")
         own_postgresql.end()
         try:

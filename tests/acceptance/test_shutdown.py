@@ -15,16 +15,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.processes import environment
+from tests.processes import make_environment
 from tests.transports.stdio.stdio_fixture import (
     INITIALIZE,
     INITIALIZED,
     Peer,
-    call,
-    line,
-    lost_writes,
-    process,
-    text_of,
+    make_tool_call,
+    read_lost_writes,
+    read_text,
+    start_process,
+    to_line,
 )
 
 pytestmark = pytest.mark.acceptance
@@ -41,27 +41,30 @@ def close_input(peer):
     peer.process.stdin.close()
 
 
-def terminate(peer):
+def send_sigterm(peer):
     peer.process.send_signal(signal.SIGTERM)
 
 
-def interrupt(peer):
+def send_sigint(peer):
     peer.process.send_signal(signal.SIGINT)
 
 
 def break_output(peer):
     """Close the output, which the server notices at its next answer."""
     peer.process.stdout.close()
-    peer.send(call("last", "read"))
+    peer.send(make_tool_call("last", "read"))
 
 
 def end_once(path, ending, seed):
     """Start some writes, end at a random moment, and return the outcomes."""
     chance = random.Random(seed)
-    with process(path) as peer:
-        writes = [call(number, "write", number=number, seconds=chance.uniform(0.05, 0.6)) for number in range(WRITES)]
+    with start_process(path) as peer:
+        writes = [
+            make_tool_call(number, "write", number=number, seconds=chance.uniform(0.05, 0.6))
+            for number in range(WRITES)
+        ]
         # The end of input waits for reads too; every other end lets go of them.
-        peer.send(*writes, call("read", "slow_read", seconds=0.6 if ending is close_input else 30))
+        peer.send(*writes, make_tool_call("read", "slow_read", seconds=0.6 if ending is close_input else 30))
         # Until the first write is under way; then a random part of its time.
         begun_by = time.monotonic() + 30
         while not path.exists():
@@ -73,7 +76,7 @@ def end_once(path, ending, seed):
         begun = {int(entry.split()[1]) for entry in path.read_text().splitlines() if entry.startswith("begun")}
         answered = set()
         if ending is not break_output:
-            answered = {number for number in begun if text_of(peer.answer(number)) == f"written {number}"}
+            answered = {number for number in begun if read_text(peer.answer(number)) == f"written {number}"}
         code = peer.wait()
         seconds = time.monotonic() - started
         stderr = peer.process.stderr.read()
@@ -81,7 +84,7 @@ def end_once(path, ending, seed):
 
 
 @pytest.mark.requirement("acceptance.b10")
-@pytest.mark.parametrize("ending", [close_input, terminate, interrupt, break_output])
+@pytest.mark.parametrize("ending", [close_input, send_sigterm, send_sigint, break_output])
 def test_every_end_leaves_each_write_with_an_outcome_and_code_0(tmp_path, ending):
     """Writes are answered while the pipe is open, and no traceback is written."""
     begun_in_all, answered_in_all, longest = 0, 0, 0.0
@@ -91,7 +94,7 @@ def test_every_end_leaves_each_write_with_an_outcome_and_code_0(tmp_path, ending
     for number, (path, end) in enumerate(zip(paths, ends, strict=True)):
         begun, answered, code, seconds, stderr = end.result()
         assert (code, stderr) == (0, b""), f"round {number}, seed {SEED}"
-        assert lost_writes(path) == set(), f"round {number}, seed {SEED}"
+        assert read_lost_writes(path) == set(), f"round {number}, seed {SEED}"
         assert answered == (set() if ending is break_output else begun), f"round {number}, seed {SEED}"
         begun_in_all += len(begun)
         answered_in_all += len(answered)
@@ -104,18 +107,18 @@ def test_every_end_leaves_each_write_with_an_outcome_and_code_0(tmp_path, ending
 
 
 @pytest.mark.requirement("acceptance.b10")
-@pytest.mark.parametrize("ending", [terminate, interrupt, break_output])
+@pytest.mark.parametrize("ending", [send_sigterm, send_sigint, break_output])
 def test_b10_fails_without_the_drain(tmp_path, ending):
     """Writes in flight have no outcome."""
     path = tmp_path / "outcomes"
-    with process(path, "--drain", "0") as peer:
-        peer.send(call(1, "write", number=1, seconds=20))
+    with start_process(path, "--drain", "0") as peer:
+        peer.send(make_tool_call(1, "write", number=1, seconds=20))
         while not path.exists():
             time.sleep(0.001)
         ending(peer)
         assert peer.wait() == 0
-    print(f"\nB10 without the drain, {ending.__name__}: {len(lost_writes(path))} of 1 write lost")  # noqa: T201
-    assert lost_writes(path) == {"1"}
+    print(f"\nB10 without the drain, {ending.__name__}: {len(read_lost_writes(path))} of 1 write lost")  # noqa: T201
+    assert read_lost_writes(path) == {"1"}
 
 
 class SilentApi(BaseHTTPRequestHandler):
@@ -162,7 +165,7 @@ class SilentApi(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def silent_api():
+def serve_silent_api():
     """Its URL, and a count of the requests waiting for a response."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), SilentApi)
     server.silent, server.over = threading.Semaphore(0), threading.Event()
@@ -178,7 +181,7 @@ def silent_api():
 
 
 @contextmanager
-def real_server(folder, url):
+def start_server(folder, url):
     """`ttp-mcp` itself, for calling a create, a delete and an upload."""
     folder.mkdir()
     (folder / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
@@ -194,7 +197,7 @@ def real_server(folder, url):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(**settings),
+        env=make_environment(**settings),
     )
     with started:
         peer = Peer(started)
@@ -209,13 +212,13 @@ def real_server(folder, url):
 
 
 REAL_WRITES = {
-    "create": call("create", "create_post", content="Doors open at ten", account_ids=["acc_1"]),
-    "delete": call("delete", "delete_post", post_id="old"),
-    "upload": call("upload", "upload_media", source="a.gif"),
+    "create": make_tool_call("create", "create_post", content="Doors open at ten", account_ids=["acc_1"]),
+    "delete": make_tool_call("delete", "delete_post", post_id="old"),
+    "upload": make_tool_call("upload", "upload_media", source="a.gif"),
 }
 
 
-def noted_outcomes(folder):
+def read_outcomes(folder):
     """Return kind and outcome of every write in a ledger, and the number of open intents."""
     with closing(sqlite3.connect(folder / "state" / "ledger.db")) as db:
         rows = db.execute("SELECT kind, value FROM entries WHERE kind IN ('create', 'delete', 'upload', 'open')")
@@ -226,10 +229,10 @@ def noted_outcomes(folder):
 @pytest.mark.requirement("acceptance.b10")
 def test_real_server_records_unanswered_writes_however_it_ends(tmp_path):
     """Three writes outlast the real drain: recorded as unknown and answered, exit code 0."""
-    endings = [close_input, terminate, interrupt, break_output]
+    endings = [close_input, send_sigterm, send_sigint, break_output]
     with ExitStack() as stack:
-        url, silent = stack.enter_context(silent_api())
-        peers = [stack.enter_context(real_server(tmp_path / ending.__name__, url)) for ending in endings]
+        url, silent = stack.enter_context(serve_silent_api())
+        peers = [stack.enter_context(start_server(tmp_path / ending.__name__, url)) for ending in endings]
         for peer in peers:
             peer.send(*REAL_WRITES.values())
         for _ in range(len(peers) * len(REAL_WRITES)):
@@ -239,11 +242,11 @@ def test_real_server_records_unanswered_writes_however_it_ends(tmp_path):
             ending(peer)
         seconds, answered = [], 0
         for peer, ending in zip(peers, endings, strict=True):
-            told = {} if ending is break_output else {name: text_of(peer.answer(name)) for name in REAL_WRITES}
+            told = {} if ending is break_output else {name: read_text(peer.answer(name)) for name in REAL_WRITES}
             assert peer.wait() == 0
             seconds.append(time.monotonic() - started)
             assert peer.process.stderr.read() == b""
-            assert noted_outcomes(tmp_path / ending.__name__) == (dict.fromkeys(REAL_WRITES, "unknown"), [])
+            assert read_outcomes(tmp_path / ending.__name__) == (dict.fromkeys(REAL_WRITES, "unknown"), [])
             if told:
                 assert told["create"].startswith("Unknown whether the post")
                 assert told["delete"].startswith("Unknown whether")
@@ -257,13 +260,13 @@ def test_real_server_records_unanswered_writes_however_it_ends(tmp_path):
     assert max(seconds) <= 20
 
 
-def answered_calls(peer, calls, tool, patience):
+def count_answered(peer, calls, tool, patience):
     """Make calls, 50 at a time; return how many were answered before one wasn't, and the seconds of each 50."""
     seconds = []
     for start in range(0, calls, 50):
         numbers = range(start, min(start + 50, calls))
         begun = time.monotonic()
-        peer.send(b"".join(line(call(number, tool)) for number in numbers))
+        peer.send(b"".join(to_line(make_tool_call(number, tool)) for number in numbers))
         for number in numbers:
             try:
                 peer.answer(number, patience)
@@ -273,7 +276,7 @@ def answered_calls(peer, calls, tool, patience):
     return calls, seconds
 
 
-def slowest_hundredth(seconds):
+def compute_p99(seconds):
     """Return the 99th percentile."""
     return sorted(seconds)[len(seconds) * 99 // 100]
 
@@ -282,16 +285,16 @@ def slowest_hundredth(seconds):
 def test_ten_thousand_calls_are_answered_while_stderr_is_not_read(tmp_path):
     """At DEBUG, with a 200-byte warning per call; a run with stderr read is printed for comparison."""
     calls = 10_000
-    with process(tmp_path / "o", "--level", "DEBUG", stderr=subprocess.DEVNULL) as peer:
-        _, read = answered_calls(peer, calls // 10, "noisy", 30)
-    with process(tmp_path / "o", "--level", "DEBUG") as peer:
-        answered, unread = answered_calls(peer, calls, "noisy", 30)
+    with start_process(tmp_path / "o", "--level", "DEBUG", stderr=subprocess.DEVNULL) as peer:
+        _, read = count_answered(peer, calls // 10, "noisy", 30)
+    with start_process(tmp_path / "o", "--level", "DEBUG") as peer:
+        answered, unread = count_answered(peer, calls, "noisy", 30)
         peer.process.stdin.close()
         code = peer.wait()
         kept = len(peer.process.stderr.read())
     print(  # noqa: T201 - each row prints its counts
         f"\nB11: {answered} of {calls} calls answered, {kept} bytes in the pipe that nobody read, exit {code}; "
-        f"p99 of 50 calls {slowest_hundredth(unread) * 1000:.0f} ms, {slowest_hundredth(read) * 1000:.0f} ms when read"
+        f"p99 of 50 calls {compute_p99(unread) * 1000:.0f} ms, {compute_p99(read) * 1000:.0f} ms when read"
     )
     assert answered == calls
     assert code == 0
@@ -301,7 +304,7 @@ def test_ten_thousand_calls_are_answered_while_stderr_is_not_read(tmp_path):
 def test_b11_fails_with_a_blocking_log_handler(tmp_path):
     """With an ordinary handler, calls stop once the pipe is full."""
     calls = 1_000
-    with process(tmp_path / "o", "--blocking-log") as peer:
-        answered, _ = answered_calls(peer, calls, "noisy", 3)
+    with start_process(tmp_path / "o", "--blocking-log") as peer:
+        answered, _ = count_answered(peer, calls, "noisy", 3)
     print(f"\nB11 with a handler that waits: {answered} of {calls} calls answered")  # noqa: T201
     assert answered < calls

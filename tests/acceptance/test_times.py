@@ -37,7 +37,7 @@ ZONES = tuple(
 )
 
 
-def readings(wall, zone):
+def find_readings(wall, zone):
     """Return all instants that a clock in the zone shows as this time, by searching rather than computing."""
     guesses = (wall.replace(tzinfo=UTC) - timedelta(minutes=minutes) for minutes in range(-14 * 60, 15 * 60, 15))
     return [guess for guess in guesses if guess.astimezone(zone).replace(tzinfo=None) == wall]
@@ -50,7 +50,7 @@ def check_instants(count):
     for _ in range(count):
         zone = chance.choice(ZONES)
         wall = datetime(2001, 1, 1) + timedelta(minutes=15 * chance.randrange(98 * 365 * 96))
-        real = readings(wall, zone)
+        real = find_readings(wall, zone)
         try:
             found = parse_when(wall.isoformat(), zone, NOW)
         except TimeProblem:
@@ -81,7 +81,7 @@ def _check_change(wall, zone):
     asked = 0
     for quarter in range(-16, 120):
         moment = wall + timedelta(minutes=15 * quarter)
-        real = readings(moment, zone)
+        real = find_readings(moment, zone)
         try:
             found = parse_when(moment.isoformat(), zone, NOW)
         except TimeProblem as problem:

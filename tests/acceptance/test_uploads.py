@@ -37,7 +37,7 @@ TOKEN = "ttp_" + "0123456789abcdef" * 3
 
 
 @contextmanager
-def sandbox_process(folder):
+def serve_sandbox(folder):
     """A sandbox on a real port in its own process."""
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("storage_process.py")), str(folder)],
@@ -71,7 +71,7 @@ class Watch:
             self.most = [max(pair) for pair in zip(self.most, self.memory(), strict=True)]
 
 
-def film(path, size):
+def write_film(path, size):
     """A sparse film with its header first, and a mark in each megabyte."""
     with path.open("wb") as file:
         file.write(struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0))
@@ -85,8 +85,8 @@ def film(path, size):
 async def upload_large(folder, size):
     """Upload a film; return memory growth of both processes in bytes, loop latency and seconds."""
     (folder / "media").mkdir()
-    film(folder / "media" / "film.mp4", size)
-    with sandbox_process(folder / "data") as (process, facts):
+    write_film(folder / "media" / "film.mp4", size)
+    with serve_sandbox(folder / "data") as (process, facts):
         client = ApiClient(Http(base_url=facts["api_url"], token=Token(facts["token"])))
         with open_below("film.mp4", [folder / "media"]) as file:
             (folder / "media" / "first.mp4").write_bytes(bytes(4 * MIB))
@@ -182,7 +182,7 @@ class Storage:
 
 
 @asynccontextmanager
-async def api_over(stored):
+async def open_api(stored):
     """An API client whose storage is `stored` on a real port."""
     server = await asyncio.start_server(stored.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -219,7 +219,7 @@ async def api_over(stored):
         server.close()
 
 
-def changes(path, content, how):
+def make_change(path, content, how):
     """A change of the file, by name."""
 
     def change():
@@ -252,7 +252,7 @@ FAULTS = [
 ]
 
 
-async def one(folder, fault, times):
+async def upload_once(folder, fault, times):
     """Upload once through one fault and return the outcome, checked against the storage."""
     content = os.urandom(SMALL)
     path = folder / "film.mp4"
@@ -260,9 +260,9 @@ async def one(folder, fault, times):
     os.utime(path, ns=(10**9, 10**9))
     stored = Storage(fault, times)
     if fault.startswith("change"):
-        stored.change = changes(path, content, fault.split(" ", 1)[1])
+        stored.change = make_change(path, content, fault.split(" ", 1)[1])
     with open_below("film.mp4", [folder]) as file:
-        async with api_over(stored) as client:
+        async with open_api(stored) as client:
             try:
                 with anyio.fail_after(60):
                     answer = await client.media.upload("film.mp4", "video/mp4", file)
@@ -280,7 +280,7 @@ async def check_faults(folder, rounds):
     for _ in range(rounds):
         for fault in FAULTS:
             for times in (1, 3):
-                arrived = await one(folder, fault, times)
+                arrived = await upload_once(folder, fault, times)
                 counts[arrived] += 1
                 final = fault.startswith("change") or fault in ("status 413", "status 302") or times == 3
                 assert arrived is not final, (fault, times)
@@ -318,6 +318,6 @@ async def test_b8_expired_url_is_renewed_once(tmp_path):
     path.write_bytes(os.urandom(SMALL))
     stored = Storage("status 403", times=1)
     with open_below("film.mp4", [tmp_path]) as file:
-        async with api_over(stored) as client:
+        async with open_api(stored) as client:
             await client.media.upload("film.mp4", "video/mp4", file)
     assert stored.puts == 2

@@ -7,7 +7,7 @@ import random
 import psutil
 import pytest
 
-from tests.transports.stdio.stdio_fixture import call, line, process, text_of
+from tests.transports.stdio.stdio_fixture import make_tool_call, read_text, start_process, to_line
 
 pytestmark = pytest.mark.acceptance
 
@@ -33,7 +33,7 @@ ODD = [
 ]  # fmt: skip
 
 
-def flipped(chance, text):
+def flip_bits(chance, text):
     """Flip one to eight bits."""
     data = bytearray(text)
     for _ in range(chance.randint(1, 8)):
@@ -41,7 +41,7 @@ def flipped(chance, text):
     return bytes(data)
 
 
-def replaced(chance, text):
+def replace_value(chance, text):
     """Replace one value of the message with an odd one."""
     message = json.loads(text)
     holder = message
@@ -54,32 +54,32 @@ def replaced(chance, text):
     return json.dumps(message).replace('"\\u0001here\\u0001"', chance.choice(ODD)).encode()
 
 
-def cut(chance, text):
+def truncate_message(chance, text):
     """Truncate the message."""
     return text[: chance.randrange(len(text))]
 
 
-def doubled(chance, text):
+def double_message(chance, text):
     """Put two messages in one line, or one in a list."""
     return chance.choice([text + text, b"[" + text + b"]", text + b"," + text, b"\xef\xbb\xbf" + text])
 
 
-def noise(chance, text):
+def make_noise(chance, text):
     """Return random bytes."""
     return chance.randbytes(chance.randint(1, 300))
 
 
-def nested(chance, text):
+def nest_brackets(chance, text):
     """Return brackets as deep as the line is long."""
     return chance.choice([b"[", b'{"a":', b'{"jsonrpc":"2.0","id":1,"method":"ping","params":']) * chance.randint(
         1, 5000
     )
 
 
-def mutated(chance):
+def mutate_message(chance):
     """Apply one mutation to a valid message; the result contains no other line end."""
     text = json.dumps(chance.choice(VALID)).encode()
-    mutation = chance.choice([flipped, replaced, cut, doubled, noise, nested])
+    mutation = chance.choice([flip_bits, replace_value, truncate_message, double_message, make_noise, nest_brackets])
     return mutation(chance, text).replace(b"\n", b" ") + b"\n"
 
 
@@ -89,10 +89,12 @@ def test_server_survives_ten_thousand_mutated_lines(tmp_path):
     lines = 10_000
     chance = random.Random(SEED)
     log = tmp_path / "stderr"
-    with log.open("wb") as stderr, process(tmp_path / "o", stderr=stderr) as peer:
+    with log.open("wb") as stderr, start_process(tmp_path / "o", stderr=stderr) as peer:
         for sent in range(0, lines, 100):
-            peer.send(*[mutated(chance) for _ in range(100)], call(f"after {sent}", "echo", text=str(sent)))
-            assert text_of(peer.answer(f"after {sent}")) == str(sent)
+            peer.send(
+                *[mutate_message(chance) for _ in range(100)], make_tool_call(f"after {sent}", "echo", text=str(sent))
+            )
+            assert read_text(peer.answer(f"after {sent}")) == str(sent)
         assert peer.process.poll() is None
         peer.process.stdin.close()
         assert peer.wait() == 0
@@ -105,12 +107,12 @@ def test_server_survives_ten_thousand_mutated_lines(tmp_path):
     assert refused > lines / 4
 
 
-def long_line(peer, size):
+def send_long_line(peer, size):
     """Send a call of `size` bytes in pieces and return how much the server's memory grew."""
     server = psutil.Process(peer.process.pid)
     before = server.memory_info().rss
     most = before
-    head, tail = line(call("long", "echo", text="@")).split(b"@")
+    head, tail = to_line(make_tool_call("long", "echo", text="@")).split(b"@")
     peer.send(head)
     for _ in range(size // MIB):
         peer.send(b"x" * MIB)
@@ -123,10 +125,10 @@ def long_line(peer, size):
 def test_line_of_200_mib_is_refused_in_bounded_memory(tmp_path):
     """The next call is answered."""
     size = 200 * MIB
-    with process(tmp_path / "o", stderr=None) as peer:
-        before, most = long_line(peer, size)
-        peer.send(call(1, "read"))
-        assert text_of(peer.answer(1)) == "read"
+    with start_process(tmp_path / "o", stderr=None) as peer:
+        before, most = send_long_line(peer, size)
+        peer.send(make_tool_call(1, "read"))
+        assert read_text(peer.answer(1)) == "read"
         most = max(most, psutil.Process(peer.process.pid).memory_info().rss)
         (refusal,) = peer.errors
     print(f"\nA3 stdio: {size // MIB} MiB in a line, growth {(most - before) / MIB:.1f} MiB")  # noqa: T201
@@ -138,8 +140,8 @@ def test_line_of_200_mib_is_refused_in_bounded_memory(tmp_path):
 def test_a3_fails_without_the_line_cap(tmp_path):
     """With a cap above the line, memory grows beyond the row's limit."""
     size = 80 * MIB
-    with process(tmp_path / "o", "--line-bytes", str(1024 * MIB), stderr=None) as peer:
-        before, _ = long_line(peer, size)
+    with start_process(tmp_path / "o", "--line-bytes", str(1024 * MIB), stderr=None) as peer:
+        before, _ = send_long_line(peer, size)
         peer.answer("long")
         most = psutil.Process(peer.process.pid).memory_info().rss
     print(f"\nA3 stdio without the cap: {size // MIB} MiB in a line, growth {(most - before) / MIB:.1f} MiB")  # noqa: T201

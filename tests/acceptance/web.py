@@ -13,9 +13,9 @@ import httpx2
 import psutil
 import uvicorn
 
-from tests.processes import environment as inherited
-from tests.transports.http.conftest import request
-from tests.transports.http.upstream import token_of
+from tests.processes import make_environment as inherited
+from tests.transports.http.conftest import make_request
+from tests.transports.http.upstream import make_token
 
 PROGRAM = Path(sys.executable).with_name("ttp-mcp")
 FULL = os.environ.get("TTP_ACCEPTANCE") == "full"
@@ -46,7 +46,7 @@ class Running:
 
 
 @asynccontextmanager
-async def server(folder, *arguments, **environment):
+async def start_server(folder, *arguments, **environment):
     """Start the program on a free port; end it by a signal and expect exit code 0."""
     process = await asyncio.create_subprocess_exec(
         str(PROGRAM),
@@ -71,7 +71,7 @@ async def server(folder, *arguments, **environment):
 
 
 @asynccontextmanager
-async def api_on_a_port(upstream):
+async def serve_api(upstream):
     """Serve an API on a port of this process; yields the settings that point to it."""
     config = uvicorn.Config(
         upstream.app, interface="asgi3", port=0, lifespan="off", log_config=None, access_log=False, backlog=2048
@@ -82,7 +82,7 @@ async def api_on_a_port(upstream):
         await serving.answers.wait()
     port = serving.servers[0].sockets[0].getsockname()[1]
     try:
-        yield {"TTP_API_URL": f"http://127.0.0.1:{port}/api", "TTP_API_TOKEN": token_of(1)}
+        yield {"TTP_API_URL": f"http://127.0.0.1:{port}/api", "TTP_API_TOKEN": make_token(1)}
     finally:
         serving.should_exit = True
         await task
@@ -98,23 +98,23 @@ class _Quiet(uvicorn.Server):
         self.answers.set()
 
     def capture_signals(self):
-        return _nothing()
+        return _skip_signals()
 
 
-def _nothing():
+def _skip_signals():
     from contextlib import nullcontext
 
     return nullcontext()
 
 
-def tool_call(name, arguments=None):
+def make_tool_call(name, arguments=None):
     """Keywords of a POST that calls a tool."""
-    return request("tools/call", {"name": name, "arguments": arguments or {}})
+    return make_request("tools/call", {"name": name, "arguments": arguments or {}})
 
 
-async def raw_call(running, name):
+async def send_raw_call(running, name):
     """Call a tool over a raw connection: a thousand ordinary clients would be slower than the server."""
-    sent = tool_call(name)
+    sent = make_tool_call(name)
     body = json.dumps(sent["json"]).encode()
     lines = [
         f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\nConnection: close\r\nContent-Length: {len(body)}"
@@ -127,6 +127,6 @@ async def raw_call(running, name):
     return httpx2.Response(int(head.split(b" ", 2)[1]), content=answer)
 
 
-def many_clients():
+def open_client():
     """A client with as many connections as requested."""
     return httpx2.AsyncClient(limits=httpx2.Limits(max_connections=None), timeout=60, trust_env=False)

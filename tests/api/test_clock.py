@@ -14,7 +14,7 @@ pytestmark = pytest.mark.requirement("api.clock")
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def date(seconds):
+def make_date_header(seconds):
     """Return headers with a Date `seconds` from now."""
     return {"date": format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)}
 
@@ -24,7 +24,7 @@ def test_large_skew_is_corrected(seconds):
     """An hour or a year, in either direction."""
     clock = ApiClock(lambda: NOW)
     assert (clock.skew_seconds, clock.now()) == (None, NOW)
-    clock.learn(date(seconds))
+    clock.learn(make_date_header(seconds))
     assert clock.skew_seconds == seconds
     assert clock.now() == NOW + timedelta(seconds=seconds)
 
@@ -32,7 +32,7 @@ def test_large_skew_is_corrected(seconds):
 def test_small_skew_is_ignored():
     """Dates have whole seconds and take time to arrive."""
     clock = ApiClock(lambda: NOW)
-    clock.learn(date(5))
+    clock.learn(make_date_header(5))
     assert (clock.skew_seconds, clock.now()) == (5, NOW)
 
 
@@ -40,10 +40,10 @@ def test_single_outlier_is_ignored():
     """The median of the last five decides."""
     clock = ApiClock(lambda: NOW)
     for seconds in (9, 10, 99_999, 11, 10):
-        clock.learn(date(seconds))
+        clock.learn(make_date_header(seconds))
     assert clock.skew_seconds == 10
     for seconds in (20, 21, 20):
-        clock.learn(date(seconds))
+        clock.learn(make_date_header(seconds))
     assert clock.skew_seconds == 20
 
 
@@ -53,7 +53,7 @@ def test_single_outlier_among_few_is_ignored(odd):
     for seconds in ([odd, 1], [1, odd], [odd, odd + 1, 1, 2], [1, 2, odd, odd + 1]):
         clock = ApiClock(lambda: NOW)
         for each in seconds:
-            clock.learn(date(each))
+            clock.learn(make_date_header(each))
         assert 1 <= clock.skew_seconds <= 2
         assert clock.now() == NOW
 
@@ -62,7 +62,7 @@ def test_single_outlier_among_few_is_ignored(odd):
 def test_date_of_a_cached_response_is_ignored(age, skew):
     """A cached response has the date of its creation. `Age: 0` means that it came straight from the API."""
     clock = ApiClock(lambda: NOW)
-    clock.learn(date(-600) | {"age": age})
+    clock.learn(make_date_header(-600) | {"age": age})
     assert clock.skew_seconds == skew
 
 
@@ -70,7 +70,7 @@ def test_repeated_date_counts_as_one_response():
     """Under load many responses have the same second, and a cache may repeat one."""
     clock = ApiClock(lambda: NOW)
     for seconds in (10, 9, 99_999, 99_999, 99_999):
-        clock.learn(date(seconds))
+        clock.learn(make_date_header(seconds))
     assert clock.skew_seconds == 10
 
 

@@ -62,13 +62,13 @@ def has_noticed(caller):
 
 
 @asynccontextmanager
-async def serving(talk, host="127.0.0.1", tls=None):
+async def open_server(talk, host="127.0.0.1", tls=None):
     server = await asyncio.start_server(talk, host, 0, ssl=tls, family=socket.AF_INET)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
 
-def client(port, host="127.0.0.1", scheme="http", **limits):
+def make_client(port, host="127.0.0.1", scheme="http", **limits):
     return ApiClient(
         Http(
             base_url=f"{scheme}://{host}:{port}/api",
@@ -81,8 +81,8 @@ def client(port, host="127.0.0.1", scheme="http", **limits):
 
 async def test_connection_is_reused():
     api = Api(REPLY)
-    async with serving(api.talk) as port:
-        caller = client(port)
+    async with open_server(api.talk) as port:
+        caller = make_client(port)
         for _ in range(3):
             assert await caller.posts.list() == []
         async with anyio.create_task_group() as tasks:
@@ -100,8 +100,8 @@ async def test_connection_is_reused():
 async def test_idle_connections_are_closed_after_a_while(monkeypatch):
     """Using one connection closes the others once they have expired."""
     api = Api(REPLY)
-    async with serving(api.talk) as port:
-        caller = client(port)
+    async with open_server(api.talk) as port:
+        caller = make_client(port)
         monkeypatch.setattr(connections, "IDLE_SECONDS", -1.0)
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
@@ -119,8 +119,8 @@ async def test_idle_connections_are_closed_after_a_while(monkeypatch):
 async def test_write_is_never_sent_on_a_closed_connection(after, ends):
     """It would be lost, with an unknown outcome."""
     api = Api(CREATED, after=after, ends=ends)
-    async with serving(api.talk) as port:
-        caller = client(port)
+    async with open_server(api.talk) as port:
+        caller = make_client(port)
         for _ in range(3):
             assert (await caller.posts.create(DRAFT)).id == "p123"
             if after or ends:
@@ -137,8 +137,8 @@ async def test_write_is_never_sent_on_a_closed_connection(after, ends):
 async def test_bytes_after_a_response_are_not_the_response_to_the_next_request():
     """A create would pass for done, with the post of another one."""
     api = Api(REPLY + CREATED, CREATED.replace(b"p123", b"p124"))
-    async with serving(api.talk) as port:
-        caller = client(port)
+    async with open_server(api.talk) as port:
+        caller = make_client(port)
         assert await caller.posts.list() == []
         assert (await caller.posts.create(DRAFT)).id == "p124"
         await caller.aclose()
@@ -149,8 +149,8 @@ async def test_large_response_arrives_in_full():
     """The response is much larger than the receive buffer, and the server sets the pace."""
     posts = b'{"posts": [], "x": "' + b"a" * (5 * 1024 * 1024) + b'"}'
     api = Api(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(posts), posts), REPLY)
-    async with serving(api.talk) as port:
-        caller = client(port)
+    async with open_server(api.talk) as port:
+        caller = make_client(port)
         for _ in range(2):
             assert await caller.posts.list() == []
         await caller.aclose()
@@ -167,7 +167,7 @@ async def test_receive_buffer_is_bounded():
         writer.close()
         sent.set()
 
-    async with serving(flood) as port:
+    async with open_server(flood) as port:
         stream = await connections.LoopBackend().connect_tcp("127.0.0.1", port)
         size = 0
         while size < 64 * 1024 * 1024:
@@ -187,8 +187,8 @@ async def test_request_times_out_if_the_server_stops_reading():
         writer.close()
 
     done = asyncio.Event()
-    async with serving(deaf) as port:
-        caller = client(port, write_seconds=0.1)
+    async with open_server(deaf) as port:
+        caller = make_client(port, write_seconds=0.1)
         with pytest.raises(NoAnswer) as caught:
             await caller.posts.create(PostCreate("a" * 32 * 1024 * 1024, account_ids=("a",)))
         assert (caught.value.may_have_happened, caught.value.after_seconds) == (True, 0.1)
@@ -204,8 +204,8 @@ async def test_closing_the_client_closes_connections_in_use():
         ended.set()
 
     arrived, ended = asyncio.Event(), asyncio.Event()
-    async with serving(silent) as port, anyio.create_task_group() as tasks:
-        caller = client(port)
+    async with open_server(silent) as port, anyio.create_task_group() as tasks:
+        caller = make_client(port)
 
         async def call():
             with pytest.raises(NoAnswer):
@@ -221,7 +221,7 @@ async def test_closing_the_client_closes_connections_in_use():
 
 
 @pytest.fixture
-def resolve(monkeypatch):
+def set_addresses(monkeypatch):
     """Give a host these addresses."""
 
     def give(*addresses):
@@ -231,21 +231,21 @@ def resolve(monkeypatch):
     return give
 
 
-async def test_next_address_is_tried_after_one_that_refuses(resolve):
-    resolve("127.0.0.9", "127.0.0.1")
+async def test_next_address_is_tried_after_one_that_refuses(set_addresses):
+    set_addresses("127.0.0.9", "127.0.0.1")
     api = Api(REPLY)
-    async with serving(api.talk) as port:
-        caller = client(port, "localhost")
+    async with open_server(api.talk) as port:
+        caller = make_client(port, "localhost")
         assert await caller.posts.list() == []
         await caller.aclose()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a full queue be silent")
-async def test_next_address_is_tried_while_one_is_silent(resolve):
+async def test_next_address_is_tried_while_one_is_silent(set_addresses):
     """The silent address is abandoned as soon as the other one answers."""
-    resolve("127.0.0.9", "127.0.0.1")
+    set_addresses("127.0.0.9", "127.0.0.1")
     api = Api(REPLY)
-    async with serving(api.talk) as port:
+    async with open_server(api.talk) as port:
         with socket.socket() as full:
             full.bind(("127.0.0.9", port))
             full.listen(0)
@@ -253,18 +253,18 @@ async def test_next_address_is_tried_while_one_is_silent(resolve):
             for each in waiting:
                 each.setblocking(False)
                 each.connect_ex(("127.0.0.9", port))
-            caller = client(port, "localhost", connect_seconds=20.0)
+            caller = make_client(port, "localhost", connect_seconds=20.0)
             assert await caller.posts.list() == []
             await caller.aclose()
             for each in waiting:
                 each.close()
 
 
-async def test_connection_is_refused_if_all_addresses_refuse(resolve):
-    resolve("127.0.0.8", "127.0.0.9")
-    async with serving(Api(REPLY).talk) as port:
+async def test_connection_is_refused_if_all_addresses_refuse(set_addresses):
+    set_addresses("127.0.0.8", "127.0.0.9")
+    async with open_server(Api(REPLY).talk) as port:
         with pytest.raises(NotReached) as caught:
-            await client(port, "localhost").posts.list()
+            await make_client(port, "localhost").posts.list()
     assert caught.value.reason == "refused"
 
 
@@ -275,11 +275,11 @@ async def test_connection_made_during_a_cancellation_is_closed(monkeypatch):
         return made
 
     api = Api(REPLY)
-    async with serving(api.talk) as port:
+    async with open_server(api.talk) as port:
         create_connection = asyncio.get_running_loop().create_connection
         monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
         with anyio.CancelScope() as scope:
-            await client(port).posts.list()
+            await make_client(port).posts.list()
         assert scope.cancelled_caught
         with anyio.fail_after(5):
             while not api.closed:
@@ -314,11 +314,11 @@ async def test_proxy_tunnels_tls(monkeypatch, tmp_path, scheme):
 
     api = Api(REPLY)
     async with (
-        serving(api.talk, tls=tls) as port,
-        serving(forward, tls=tls if scheme == "https" else None) as proxy,
+        open_server(api.talk, tls=tls) as port,
+        open_server(forward, tls=tls if scheme == "https" else None) as proxy,
     ):
         monkeypatch.setenv("https_proxy", f"{scheme}://me:s%20cret@localhost:{proxy}")
-        caller = client(port, "localhost", "https")
+        caller = make_client(port, "localhost", "https")
         for _ in range(2):
             assert await caller.posts.list() == []
         await caller.aclose()

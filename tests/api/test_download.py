@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from tests.support.certificates import make_certificate
-from tests.support.web_server import serving
+from tests.support.web_server import open_web_server
 from ttp_mcp.api.download import TOTAL_SECONDS, MediaDownloader
 from ttp_mcp.api.hosts import TransferProblem
 
@@ -19,32 +19,32 @@ pytestmark = pytest.mark.requirement("downloads.bounded")
 CONTENT = bytes(range(256)) * 400
 
 
-def ok(content=CONTENT, more=b""):
+def make_response(content=CONTENT, more=b""):
     """Return a complete response."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n" % (len(content), more) + content
 
 
-def redirect(location, status=302):
+def make_redirect(location, status=302):
     """Return a redirect."""
     return f"HTTP/1.1 {status} X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
-def downloader(**options):
+def make_downloader(**options):
     """Create a downloader that may connect to this machine."""
     return MediaDownloader(**{"loopback": True, "seconds": 5.0, **options})
 
 
-async def fetch(url, accept=lambda head: True, **options):
+async def fetch_file(url, accept=lambda head: True, **options):
     """Return the name and content of a file."""
-    with anyio.fail_after(10), await downloader(**options).fetch(url, accept) as file:
+    with anyio.fail_after(10), await make_downloader(**options).fetch(url, accept) as file:
         return file.name, file.read_at(0, file.size + 1)
 
 
-async def problem(url, **options):
+async def read_problem(url, **options):
     """Return the reason of a failure, and whether it is transient."""
     before = threading.active_count()
     with pytest.raises(TransferProblem) as caught:
-        await fetch(url, **options)
+        await fetch_file(url, **options)
     assert threading.active_count() <= before + 1
     assert caught.value.kind in ("retryable", "permanent")
     return caught.value.reason, caught.value.kind == "retryable"
@@ -52,8 +52,8 @@ async def problem(url, **options):
 
 async def test_file_is_fetched_without_credentials():
     """The request has no other headers; the file name is the last part of the path."""
-    async with serving(ok()) as (origin, heads):
-        assert await fetch(f"{origin}/a/my%20photo.png?x=1#part") == ("my photo.png", CONTENT)
+    async with open_web_server(make_response()) as (origin, heads):
+        assert await fetch_file(f"{origin}/a/my%20photo.png?x=1#part") == ("my photo.png", CONTENT)
     assert heads == [
         f"GET /a/my%20photo.png?x=1 HTTP/1.1\r\nHost: {origin[7:]}\r\nAccept: image/*, video/*\r\nAccept-Encoding: identity\r\n\r\n"
     ]
@@ -61,15 +61,15 @@ async def test_file_is_fetched_without_credentials():
 
 async def test_path_beyond_ascii_is_encoded():
     """Browsers do the same."""
-    async with serving(ok()) as (origin, heads):
-        assert (await fetch(f"{origin}/動画.mp4"))[0] == "動画.mp4"
+    async with open_web_server(make_response()) as (origin, heads):
+        assert (await fetch_file(f"{origin}/動画.mp4"))[0] == "動画.mp4"
     assert heads[0].startswith("GET /%E5%8B%95%E7%94%BB.mp4 HTTP/1.1")
 
 
 async def test_chunked_body_is_decoded():
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-    async with serving(chunked) as (origin, _):
-        assert (await fetch(f"{origin}/a"))[1] == b"abcde"
+    async with open_web_server(chunked) as (origin, _):
+        assert (await fetch_file(f"{origin}/a"))[1] == b"abcde"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -77,10 +77,10 @@ async def test_redirect_is_followed_to_a_checked_address(status):
     """Relative redirects follow the same rules."""
 
     def answer(head, _):
-        return ok() if head.startswith("GET /b.png") else redirect("/b.png", status)
+        return make_response() if head.startswith("GET /b.png") else make_redirect("/b.png", status)
 
-    async with serving(answer) as (origin, heads):
-        assert await fetch(f"{origin}/a") == ("b.png", CONTENT)
+    async with open_web_server(answer) as (origin, heads):
+        assert await fetch_file(f"{origin}/a") == ("b.png", CONTENT)
     assert len(heads) == 2
 
 
@@ -103,15 +103,15 @@ async def test_redirect_is_followed_to_a_checked_address(status):
 )
 async def test_redirect_to_a_forbidden_address_is_refused(location, rule):
     """The same rules as for the first URL."""
-    async with serving(redirect(location)) as (origin, heads):
-        assert await problem(f"{origin}/a") == (f"the address {rule}", False)
+    async with open_web_server(make_redirect(location)) as (origin, heads):
+        assert await read_problem(f"{origin}/a") == (f"the address {rule}", False)
     assert len(heads) == 1
 
 
 @pytest.mark.parametrize("location", ["https://[::1/", "https://[x]/"])
 async def test_redirect_to_an_invalid_url_is_refused(location):
-    async with serving(redirect(location)) as (origin, _):
-        reason, transient = await problem(f"{origin}/a")
+    async with open_web_server(make_redirect(location)) as (origin, _):
+        reason, transient = await read_problem(f"{origin}/a")
     assert not transient
     # Newer versions of Python find the second one invalid, too.
     refused = ["the address is not a plain https URL"] if location == "https://[x]/" else []
@@ -121,29 +121,32 @@ async def test_redirect_to_an_invalid_url_is_refused(location):
 @pytest.mark.requirement("downloads.addresses")
 async def test_redirect_to_a_name_with_a_private_address_is_refused():
     """Every address of a name has to be public."""
-    async with serving(redirect("https://rebound.example.com/a")) as (origin, _):
-        reason, _ = await problem(f"{origin}/a", resolve=lambda host, port: ["93.184.216.34", "10.0.0.1"])
+    async with open_web_server(make_redirect("https://rebound.example.com/a")) as (origin, _):
+        reason, _ = await read_problem(f"{origin}/a", resolve=lambda host, port: ["93.184.216.34", "10.0.0.1"])
     assert reason == "the address leads into a private network"
 
 
 async def test_endless_redirects_fail():
     """Three redirects are followed."""
-    async with serving(redirect("/again")) as (origin, heads):
-        assert await problem(f"{origin}/a") == ("it redirects more than 3 times", False)
+    async with open_web_server(make_redirect("/again")) as (origin, heads):
+        assert await read_problem(f"{origin}/a") == ("it redirects more than 3 times", False)
     assert len(heads) == 4
 
 
 async def test_redirect_without_a_target_leads_to_the_same_url():
     answer = b"HTTP/1.1 302 X\r\nContent-Length: 0\r\n\r\n"
-    async with serving(answer) as (origin, heads):
-        assert await problem(f"{origin}/a") == ("it redirects more than 3 times", False)
+    async with open_web_server(answer) as (origin, heads):
+        assert await read_problem(f"{origin}/a") == ("it redirects more than 3 times", False)
     assert {head.split(" ")[1] for head in heads} == {"/a"}
 
 
 async def test_compressed_response_is_never_decompressed():
     """A small response could become a large file."""
-    async with serving(ok(gzip.compress(bytes(10**6)), b"Content-Encoding: gzip\r\n")) as (origin, _):
-        assert await problem(f"{origin}/a") == ("its server sent it compressed, which is never unpacked", False)
+    async with open_web_server(make_response(gzip.compress(bytes(10**6)), b"Content-Encoding: gzip\r\n")) as (
+        origin,
+        _,
+    ):
+        assert await read_problem(f"{origin}/a") == ("its server sent it compressed, which is never unpacked", False)
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -156,8 +159,8 @@ async def test_oversized_file_is_rejected(announced):
             writer.write(bytes(10_000))
             await writer.drain()
 
-    async with serving(ok(bytes(2000)) if announced else endless) as (origin, _):
-        reason, transient = await problem(f"{origin}/a", most_bytes=1000)
+    async with open_web_server(make_response(bytes(2000)) if announced else endless) as (origin, _):
+        reason, transient = await read_problem(f"{origin}/a", most_bytes=1000)
     assert (reason, transient) == ("it has more than the 1000 bytes that are fetched by URL", False)
 
 
@@ -175,8 +178,8 @@ async def test_rest_of_a_rejected_file_is_not_downloaded():
         seen.append(head)
         return False
 
-    async with serving(endless) as (origin, _):
-        _, content = await fetch(f"{origin}/a", accept)
+    async with open_web_server(endless) as (origin, _):
+        _, content = await fetch_file(f"{origin}/a", accept)
     assert seen == [(b"<html>" * 11)[:64]]
     assert len(content) <= 256 * 1024
 
@@ -192,8 +195,8 @@ async def test_slow_server_times_out(stage):
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    async with serving(slow) as (origin, _):
-        assert await problem(f"{origin}/a", seconds=0.3) == ("it was not received within 0 s", True)
+    async with open_web_server(slow) as (origin, _):
+        assert await read_problem(f"{origin}/a", seconds=0.3) == ("it was not received within 0 s", True)
 
 
 @pytest.mark.requirement("downloads.addresses")
@@ -202,12 +205,12 @@ async def test_certificate_must_match_the_host_of_the_url(tmp_path, name, is_fet
     """The connection goes to an address, which doesn't identify the server."""
     server, ca = make_certificate(tmp_path, name)
     tls = ssl.create_default_context(cafile=ca)
-    async with serving(ok(), tls=server) as (origin, heads):
+    async with open_web_server(make_response(), tls=server) as (origin, heads):
         url = f"{origin.replace('http://127.0.0.1', 'https://media.localhost')}/a"
         if is_fetched:
-            assert await fetch(url, tls=tls) == ("a", CONTENT)
+            assert await fetch_file(url, tls=tls) == ("a", CONTENT)
         else:
-            assert await problem(url, tls=tls) == ("its server could not be reached", True)
+            assert await read_problem(url, tls=tls) == ("its server could not be reached", True)
     assert len(heads) == is_fetched
 
 
@@ -216,8 +219,8 @@ async def test_certificate_with_another_defect_is_not_trusted(tmp_path):
     server, ca = make_certificate(tmp_path)
     tls = ssl.create_default_context(cafile=ca)
     tls.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-    async with serving(ok(), tls=server) as (origin, _):
-        assert await problem(f"{origin.replace('http://127.0.0.1', 'https://localhost')}/a", tls=tls) == (
+    async with open_web_server(make_response(), tls=server) as (origin, _):
+        assert await read_problem(f"{origin.replace('http://127.0.0.1', 'https://localhost')}/a", tls=tls) == (
             "its server's certificate isn't trusted; SSL_CERT_FILE has to name your company's CA",
             False,
         )
@@ -232,18 +235,18 @@ async def test_each_step_of_a_download_has_a_timeout(monkeypatch):
         limits.extend([seconds] if seconds != 0 else [])
         set_limit(self, seconds)
 
-    async with serving(ok()) as (origin, _):
+    async with open_web_server(make_response()) as (origin, _):
         monkeypatch.setattr(socket.socket, "settimeout", note)
-        await fetch(f"{origin}/a")
+        await fetch_file(f"{origin}/a")
     assert limits == [5.0, 15.0]
 
 
 async def test_largest_file_is_fetched():
     """With or without a `Content-Length`."""
-    for answer in (ok(bytes(1000)), b"HTTP/1.1 200 OK\r\n\r\n" + bytes(1000)):
-        async with serving(answer) as (origin, _):
-            assert await fetch(f"{origin}/a", most_bytes=1000) == ("a", bytes(1000))
-            assert await problem(f"{origin}/a", most_bytes=999) == (
+    for answer in (make_response(bytes(1000)), b"HTTP/1.1 200 OK\r\n\r\n" + bytes(1000)):
+        async with open_web_server(answer) as (origin, _):
+            assert await fetch_file(f"{origin}/a", most_bytes=1000) == ("a", bytes(1000))
+            assert await read_problem(f"{origin}/a", most_bytes=999) == (
                 "it has more than the 999 bytes that are fetched by URL",
                 False,
             )
@@ -255,26 +258,29 @@ async def test_default_limits_are_512_mib_and_two_minutes():
         (512 * 1024**2, "the connection to its server broke"),
         (512 * 1024**2 + 1, "it has more than the 536870912 bytes that are fetched by URL"),
     ):
-        async with serving(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\na" % size) as (origin, _):
-            assert (await problem(f"{origin}/a"))[0] == reason
+        async with open_web_server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\na" % size) as (origin, _):
+            assert (await read_problem(f"{origin}/a"))[0] == reason
     assert TOTAL_SECONDS == 120
 
 
 @pytest.mark.requirement("downloads.addresses")
 async def test_address_with_control_characters_is_refused():
     for url in ("https://example.com/a\nb", "https://example.com/\x00", "https://example.com/a\u200bb"):
-        assert await problem(url) == ("the address has control characters", False)
+        assert await read_problem(url) == ("the address has control characters", False)
 
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (ok()[:-1], ("the connection to its server broke", True)),
+        (make_response()[:-1], ("the connection to its server broke", True)),
         (b"", ("the connection to its server broke", True)),
         (b"nonsense\r\n\r\n", ("the connection to its server broke", True)),
-        (ok(b""), ("it is empty", False)),
+        (make_response(b""), ("it is empty", False)),
         (b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 404", False)),
-        (ok(more=b"Content-Encoding: br\r\n"), ("its server sent it compressed, which is never unpacked", False)),
+        (
+            make_response(more=b"Content-Encoding: br\r\n"),
+            ("its server sent it compressed, which is never unpacked", False),
+        ),
         (b"HTTP/1.1 201 X\r\nContent-Length: 1\r\n\r\na", ("its server answered 201", False)),
         (b"HTTP/1.1 408 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 408", True)),
         (b"HTTP/1.1 425 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 425", True)),
@@ -286,8 +292,8 @@ async def test_address_with_control_characters_is_refused():
 )
 async def test_response_without_a_complete_file_is_a_problem(answer, expected):
     """The problem has the reason, and whether another attempt may help."""
-    async with serving(answer) as (origin, _):
-        assert await problem(f"{origin}/a") == expected
+    async with open_web_server(answer) as (origin, _):
+        assert await read_problem(f"{origin}/a") == expected
 
 
 async def test_unreachable_server_is_a_transient_problem():
@@ -296,5 +302,8 @@ async def test_unreachable_server_is_a_transient_problem():
     def unknown(host, port):
         raise OSError("no such name")
 
-    assert await problem("http://127.0.0.1:1/a") == ("its server could not be reached", True)
-    assert await problem("https://example.com/a", resolve=unknown) == ("its server's name could not be resolved", True)
+    assert await read_problem("http://127.0.0.1:1/a") == ("its server could not be reached", True)
+    assert await read_problem("https://example.com/a", resolve=unknown) == (
+        "its server's name could not be resolved",
+        True,
+    )

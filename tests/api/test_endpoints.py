@@ -46,7 +46,7 @@ class Recorder:
         await send({"type": "http.response.body", "body": json.dumps(self.reply).encode()})
 
 
-async def called(call, reply, **more):
+async def record_call(call, reply, **more):
     """Return the request that the application received, and the client's result."""
     app = Recorder(reply)
     api = ApiClient(Http(base_url="http://api.localhost/api/", token=TOKEN, app=app, **more))
@@ -86,7 +86,7 @@ async def called(call, reply, **more):
 )
 async def test_request_has_its_method_path_and_headers(call, line, reply):
     """No body, and the token as a bearer."""
-    [seen], _ = await called(call, reply, org_id="org_1")
+    [seen], _ = await record_call(call, reply, org_id="org_1")
     assert (seen["line"], seen["body"]) == (line, None)
     headers = seen["headers"]
     assert headers["authorization"] == f"Bearer {TOKEN.reveal()}"
@@ -111,7 +111,9 @@ async def test_id_of_dots_stays_one_path_segment():
 async def test_create_sends_only_the_fields_that_are_set():
     """Times have the API's format."""
     draft = PostCreate(content="Hello", platforms=("twitter",))
-    [seen], post = await called(lambda api: api.posts.create(draft), {"success": True, "post": {"id": "p1", "new": 1}})
+    [seen], post = await record_call(
+        lambda api: api.posts.create(draft), {"success": True, "post": {"id": "p1", "new": 1}}
+    )
     assert (seen["line"], post.id) == ("POST /api/posts", "p1")
     assert seen["headers"]["content-type"] == "application/json"
     assert "x-ttp-org" not in seen["headers"]
@@ -124,7 +126,7 @@ async def test_create_sends_only_the_fields_that_are_set():
         scheduled_at=WHEN,
         platform_data={"pinterest": {"title": "T"}},
     )
-    [seen], _ = await called(lambda api: api.posts.create(full), {"id": "p1"})
+    [seen], _ = await record_call(lambda api: api.posts.create(full), {"id": "p1"})
     assert seen["body"] == {
         "content": "Launch day! 🚀",
         "accountIds": ["a1"],
@@ -159,7 +161,7 @@ async def test_list_of_another_shape_is_an_error(call, replies, may_have_happene
     """An agent must not take it for an empty list."""
     for reply in replies:
         with pytest.raises(BadAnswer) as caught:
-            await called(call, reply)
+            await record_call(call, reply)
         error = caught.value
         assert (error.reason, error.may_have_happened) == ("shape", may_have_happened)
         assert error.method == ("POST" if may_have_happened or "presign" in error.path else "GET")
@@ -180,7 +182,7 @@ async def test_list_of_another_shape_is_an_error(call, replies, may_have_happene
 )
 async def test_list_is_read_from_every_common_envelope(reply):
     """Entries that aren't objects are skipped."""
-    _, posts = await called(lambda api: api.posts.list(), reply)
+    _, posts = await record_call(lambda api: api.posts.list(), reply)
     assert [post.id for post in posts] == ["p"]
 
 
@@ -205,7 +207,7 @@ async def test_post_reads_documented_and_common_fields():
         ],
         "unknown": True,
     }
-    _, post = await called(lambda api: api.posts.get("7"), {"data": {"post": raw}})
+    _, post = await record_call(lambda api: api.posts.get("7"), {"data": {"post": raw}})
     assert (post.id, post.content, post.status, post.platforms) == ("7", "a", "scheduled", ["twitter"])
     assert (post.account_ids, post.media_urls, post.thread, post.platform_data) == (["a1"], ["u"], ["b"], {"a": 1})
     assert (post.scheduled_at, post.published_at, post.created_at) == (WHEN, None, WHEN)
@@ -234,7 +236,7 @@ async def test_account_reads_every_common_spelling():
             {},
         ]
     }
-    _, accounts = await called(lambda api: api.integrations.list(), reply)
+    _, accounts = await record_call(lambda api: api.integrations.list(), reply)
     first, second, third = accounts
     assert (first.id, first.platform, first.name, first.handle, first.healthy) == (
         "a1",
@@ -268,11 +270,11 @@ def test_recommendation_skips_invalid_entries():
 @pytest.mark.requirement("api.shapes")
 async def test_undocumented_response_is_returned_unchanged():
     """Only the envelope's `success` is removed."""
-    _, reply = await called(lambda api: api.analytics.weekly_schedule(), {"success": True, "a": [1], "b": None})
+    _, reply = await record_call(lambda api: api.analytics.weekly_schedule(), {"success": True, "a": [1], "b": None})
     assert reply == {"a": [1], "b": None}
-    _, reply = await called(lambda api: api.analytics.next_optimal_time(), ["2026-07-01T15:00:00Z"])
+    _, reply = await record_call(lambda api: api.analytics.next_optimal_time(), ["2026-07-01T15:00:00Z"])
     assert reply == {"reply": ["2026-07-01T15:00:00Z"]}
-    _, found = await called(
+    _, found = await record_call(
         lambda api: api.analytics.optimal_times(), {"data": {"recommendation": {"bestHours": [{"hour": 1}]}}}
     )
     assert found.best_hours == [(1, 0.0)]
@@ -282,7 +284,7 @@ async def test_undocumented_response_is_returned_unchanged():
 async def test_board_reads_every_common_spelling():
     """Boards without an id can't be used."""
     reply = {"data": [{"boardId": 7, "title": "Recipes", "pins": "41"}, {"name": "No id"}]}
-    _, boards = await called(lambda api: api.integrations.boards(), reply)
+    _, boards = await record_call(lambda api: api.integrations.boards(), reply)
     assert [(each.id, each.name, each.privacy, each.pin_count) for each in boards] == [("7", "Recipes", None, 41)]
 
 
@@ -297,7 +299,7 @@ async def test_board_reads_every_common_spelling():
 )
 async def test_creator_info_reads_every_common_spelling(reply):
     """Options are used in the server's own sentences, so they must be words."""
-    _, found = await called(lambda api: api.integrations.creator_info("a"), reply)
+    _, found = await record_call(lambda api: api.integrations.creator_info("a"), reply)
     assert (found.privacy_levels, found.duet_disabled, found.comment_disabled) == (("SELF_ONLY",), True, None)
 
 
@@ -316,7 +318,7 @@ async def test_creator_info_reads_every_common_spelling(reply):
 )
 async def test_metrics_are_read_from_every_common_envelope(reply, likes, by_account):
     """Missing figures aren't zeros."""
-    _, found = await called(lambda api: api.analytics.post_metrics("p"), reply)
+    _, found = await record_call(lambda api: api.analytics.post_metrics("p"), reply)
     assert (found.total and found.total.likes) == likes
     assert [each.metrics.likes for each in found.accounts] == by_account
 
@@ -333,7 +335,7 @@ async def test_metrics_are_read_from_every_common_envelope(reply, likes, by_acco
 )
 async def test_token_reads_every_common_spelling(reply, may):
     """Without them the rights of the token are unknown."""
-    _, found = await called(lambda api: api.auth.me(), reply)
+    _, found = await record_call(lambda api: api.auth.me(), reply)
     assert (found.can_publish, found.can_draft) == may
 
 

@@ -81,7 +81,7 @@ class Api:
         return ApiClient(http, **{"storage_app": storage, **options})
 
 
-async def upload(client, file, progress=None):
+async def upload_once(client, file, progress=None):
     """Upload once, then close the client."""
     try:
         with anyio.fail_after(10):
@@ -95,7 +95,7 @@ async def test_file_arrives_in_the_sandbox_byte_for_byte(sandbox, file):
     client = ApiClient(
         Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app), storage_app=sandbox.storage_app
     )
-    stored = await upload(client, file)
+    stored = await upload_once(client, file)
     assert sandbox.storage.path(stored.key).read_bytes() == PICTURE
     assert stored.public_url == sandbox.storage.public_url(stored.key)
 
@@ -103,7 +103,7 @@ async def test_file_arrives_in_the_sandbox_byte_for_byte(sandbox, file):
 @pytest.mark.requirement("uploads.bare")
 async def test_storage_never_gets_the_token(file):
     api = Api()
-    await upload(api.client(), file)
+    await upload_once(api.client(), file)
     ((path, headers, body),) = api.puts
     assert (path, body) == ("/key-1", PICTURE)
     assert headers == {
@@ -128,7 +128,7 @@ async def test_storage_never_gets_the_token(file):
 async def test_temporary_failure_is_retried_with_a_new_url(file, answers, puts, slept):
     """At most three PUTs, each of the whole file and to its own URL."""
     api = Api(*answers)
-    stored = await upload(api.client(), file)
+    stored = await upload_once(api.client(), file)
     assert len(api.puts) == len(api.presigns) == puts
     assert stored.public_url == f"https://media.example.com/key-{puts}"
     assert [path for path, _, _ in api.puts] == [f"/key-{number + 1}" for number in range(puts)]
@@ -150,7 +150,7 @@ async def test_persistent_failure_is_raised_with_its_reason(file, answers, puts,
     """At most three attempts are made."""
     api = Api(*answers)
     with pytest.raises(kind) as caught:
-        await upload(api.client(), file)
+        await upload_once(api.client(), file)
     assert type(caught.value) is kind
     assert caught.value.reason == reason
     assert caught.value.status == answers[-1]
@@ -169,7 +169,7 @@ async def test_url_that_expired_before_the_upload_is_replaced(file):
         return answer
 
     api.presign = late
-    stored = await upload(api.client(limits=Limits(total_seconds=1000)), file)
+    stored = await upload_once(api.client(limits=Limits(total_seconds=1000)), file)
     assert stored.public_url.endswith("/key-2")
     assert (len(api.presigns), len(api.puts)) == (2, 1)
 
@@ -178,7 +178,7 @@ async def test_url_without_any_lifetime_is_given_up(file):
     presigned = {"uploadUrl": "http://media.sandbox.localhost/key", "publicUrl": "https://m.example/k", "expiresIn": -1}
     api = Api(presigned=presigned)
     with pytest.raises(UploadFailed) as caught:
-        await upload(api.client(), file)
+        await upload_once(api.client(), file)
     assert caught.value.reason == "the upload URL was too old"
     assert (len(api.presigns), api.puts) == (2, [])
 
@@ -202,7 +202,7 @@ async def test_file_changed_during_the_upload_is_an_error(tmp_path, file, when):
         path.write_bytes(PICTURE[::-1])
     api.put = changing
     with pytest.raises(UploadFailed, match="PUT the storage") as caught:
-        await upload(api.client(), file)
+        await upload_once(api.client(), file)
     assert caught.value.reason == "the file changed while it was sent"
     assert len(api.presigns) == 1
 
@@ -219,7 +219,7 @@ async def test_hostile_upload_url_is_refused(file, url, reason):
     """Nothing is sent there, and no second URL is requested."""
     api = Api(upload_url=url)
     with pytest.raises(UploadRefused) as caught:
-        await upload(api.client(), file)
+        await upload_once(api.client(), file)
     assert caught.value.reason == reason
     assert (len(api.presigns), api.puts) == (1, [])
 
@@ -229,7 +229,7 @@ async def test_host_in_a_private_network_is_refused(file):
     api = Api(upload_url="https://media.example.com/key")
     client = api.client(storage_app=None, resolve=lambda host, port: ["93.184.216.34", "169.254.169.254"])
     with pytest.raises(UploadRefused) as caught:
-        await upload(client, file)
+        await upload_once(client, file)
     assert caught.value.reason == "the upload address leads into a private network"
 
 
@@ -255,7 +255,7 @@ async def test_progress_is_reported_during_the_upload_and_at_the_end(file):
             half.set()
 
     api.put = patient
-    await upload(api.client(), file, progress)
+    await upload_once(api.client(), file, progress)
     assert reports[0] == (0, len(PICTURE))
     assert 0 < reports[1][0] < len(PICTURE)
     assert reports[-1] == (len(PICTURE), len(PICTURE))
@@ -270,7 +270,7 @@ async def test_upload_that_fails_is_not_reported_as_complete(file):
         reports.append(done)
 
     with pytest.raises(UploadRefused):
-        await upload(Api(413).client(), file, progress)
+        await upload_once(Api(413).client(), file, progress)
     assert reports == [0]
 
 
@@ -281,7 +281,7 @@ async def test_presigned_url_is_never_in_a_repr_or_an_error(file):
     client = api.client()
     presigned = await client.media.presign("a.jpg", "image/jpeg", 1)
     with pytest.raises(UploadRefused) as caught:
-        await upload(client, file)
+        await upload_once(client, file)
     assert "5ec2e7" in presigned.upload_url
     assert "5ec2e7" not in repr(presigned) + repr(caught.value) + str(vars(caught.value))
 
@@ -334,9 +334,9 @@ async def test_url_is_used_for_nine_tenths_of_its_lifetime_and_270_seconds_at_mo
     place = "http://media.sandbox.localhost/key"
     api = SlowApi(presigned={"uploadUrl": place, "publicUrl": "https://m.example/k", "expiresIn": lifetime})
     if is_used:
-        await upload(api.client(), file)
+        await upload_once(api.client(), file)
     else:
         with pytest.raises(UploadFailed) as caught:
-            await upload(api.client(), file)
+            await upload_once(api.client(), file)
         assert caught.value.reason == "the upload URL was too old"
     assert len(api.presigns) == (1 if is_used else 2)

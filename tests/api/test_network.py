@@ -32,7 +32,7 @@ def plain_environment(monkeypatch):
 
 
 @asynccontextmanager
-async def serving(answer=LIST, tls=None):
+async def serve_response(answer=LIST, tls=None):
     """Serve one response to every request; yields the port."""
 
     async def handle(reader, writer):
@@ -50,15 +50,15 @@ async def serving(answer=LIST, tls=None):
         yield server.sockets[0].getsockname()[1]
 
 
-def client(base_url):
+def make_client(base_url):
     """Create a client that doesn't wait between attempts."""
     clocks = Clocks(jitter=lambda: 0.0)
     return ApiClient(Http(base_url=base_url, token=Token("ttp_" + "0a" * 24), clocks=clocks, limits=Limits()))
 
 
-async def fail(base_url):
+async def expect_failure(base_url):
     """List posts, which must fail; return the error and its text."""
-    api = client(base_url)
+    api = make_client(base_url)
     with pytest.raises(NotReached) as caught:
         await api.posts.list()
     await api.aclose()
@@ -82,7 +82,7 @@ async def fail(base_url):
 )
 async def test_proxy_setting_that_cannot_be_used_is_named(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
-    error, text = await fail("https://api.invalid/api")
+    error, text = await expect_failure("https://api.invalid/api")
     shown = variable.upper() if WINDOWS else variable
     assert (error.method, error.path, error.reason, error.variable) == ("GET", "/posts", "proxy_setting", shown)
     assert text.startswith(f"Posts not listed: {shown} doesn't name an HTTP proxy, and this server speaks no SOCKS.")
@@ -92,9 +92,9 @@ async def test_proxy_setting_that_cannot_be_used_is_named(monkeypatch, variable,
 async def test_socks_proxy_beside_an_http_proxy_is_ignored(monkeypatch):
     """Desktops set all proxies; only the one for https applies."""
     monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9/")
-    async with serving(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as port:
+    async with serve_response(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as port:
         monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{port}")
-        error, text = await fail("https://api.invalid/api")
+        error, text = await expect_failure("https://api.invalid/api")
     assert (error.reason, error.variable) == ("proxy_refused", "HTTPS_PROXY")
     assert "the proxy named by HTTPS_PROXY refused to connect to the API" in text
 
@@ -103,7 +103,7 @@ async def test_socks_proxy_beside_an_http_proxy_is_ignored(monkeypatch):
 async def test_proxy_whose_host_can_be_no_name_is_not_found(monkeypatch, host):
     """Python refuses to look such a name up."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://{host}:9")
-    error, text = await fail("https://api.invalid/api")
+    error, text = await expect_failure("https://api.invalid/api")
     assert (error.reason, error.variable) == ("name", "HTTPS_PROXY")
     assert "the host name of the proxy named by HTTPS_PROXY was not found" in text
 
@@ -113,8 +113,8 @@ async def test_no_proxy_connects_without_one(monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9/")
     monkeypatch.setenv("NO_PROXY", "localhost")
-    async with serving(tls=server) as port:
-        api = client(f"https://localhost:{port}/api")
+    async with serve_response(tls=server) as port:
+        api = make_client(f"https://localhost:{port}/api")
         assert await api.posts.list() == []
         await api.aclose()
 
@@ -131,8 +131,8 @@ async def test_certificate_problem_is_named(monkeypatch, tmp_path, made, trusted
     server, ca = make_certificate(tmp_path, **made)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(ca))
-    async with serving(tls=server) as port:
-        error, text = await fail(f"https://localhost:{port}/api")
+    async with serve_response(tls=server) as port:
+        error, text = await expect_failure(f"https://localhost:{port}/api")
     assert error.reason == reason
     assert f"the certificate of the API {part}" in text
 
@@ -155,19 +155,19 @@ def test_certificate_problem_that_windows_or_macos_finds_is_named(code, reason):
 
 
 async def test_port_without_tls_is_named():
-    async with serving(b"no TLS") as port:
-        error, text = await fail(f"https://localhost:{port}/api")
+    async with serve_response(b"no TLS") as port:
+        error, text = await expect_failure(f"https://localhost:{port}/api")
     assert error.reason == "tls"
     assert "no secure connection to the API could be made" in text
 
 
 async def test_refused_connection_is_named(monkeypatch):
-    async with serving() as port:
+    async with serve_response() as port:
         pass
-    error, text = await fail(f"https://127.0.0.1:{port}/api")
+    error, text = await expect_failure(f"https://127.0.0.1:{port}/api")
     assert (error.reason, "the API refused the connection" in text) == ("refused", True)
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-    error, text = await fail("https://api.invalid/api")
+    error, text = await expect_failure("https://api.invalid/api")
     assert (error.reason, "the proxy named by HTTPS_PROXY refused the connection" in text) == ("refused", True)
 
 
@@ -177,7 +177,7 @@ async def test_certificates_that_cannot_be_read_are_named(monkeypatch, tmp_path,
     if kind == "not certificates":
         (tmp_path / "ca").write_text("not a certificate")
     monkeypatch.setenv(variable, str(tmp_path / "ca"))
-    error, text = await fail("https://api.invalid/api")
+    error, text = await expect_failure("https://api.invalid/api")
     assert (error.reason, error.variable) == ("ca_setting", variable)
     assert text.startswith(f"Posts not listed: {variable} names certificates that can't be read.")
 
@@ -185,7 +185,7 @@ async def test_certificates_that_cannot_be_read_are_named(monkeypatch, tmp_path,
 async def test_download_names_a_certificate_that_is_not_trusted(tmp_path):
     """Other addresses of the host have the same certificate, so they aren't tried."""
     server, _ = make_certificate(tmp_path)
-    async with serving(tls=server) as port:
+    async with serve_response(tls=server) as port:
         with pytest.raises(TransferProblem, match="isn't trusted; SSL_CERT_FILE has to name") as caught:
             await MediaDownloader(loopback=True).fetch(f"https://localhost:{port}/a.png", lambda head: True)
     assert caught.value.kind == "permanent"

@@ -45,7 +45,7 @@ class Answers:
         await send({"type": "http.response.body", "body": content})
 
 
-async def fail(call, api):
+async def expect_failure(call, api):
     """Return the error of a call that must fail."""
     with pytest.raises((EndpointMissing, NotFound, Forbidden)) as caught:
         await call(api)
@@ -57,9 +57,9 @@ async def test_missing_endpoint_is_requested_once(call):
     with Sandbox() as sandbox:
         api = ApiClient(Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app))
         set_vendor_endpoints(sandbox.store, on=False)
-        assert type(await fail(call, api)) is EndpointMissing
+        assert type(await expect_failure(call, api)) is EndpointMissing
         set_vendor_endpoints(sandbox.store, on=True)
-        assert type(await fail(call, api)) is EndpointMissing
+        assert type(await expect_failure(call, api)) is EndpointMissing
         await api.aclose()
 
 
@@ -77,7 +77,7 @@ async def test_404_about_the_path_means_a_missing_endpoint(call, status, message
     """Even if the path contains the name of a resource."""
     answers = Answers({"*": (status, {"success": False, "message": message})})
     api = answers.client()
-    errors = [await fail(call, api), await fail(call, api)]
+    errors = [await expect_failure(call, api), await expect_failure(call, api)]
     assert [(type(error), error.status) for error in errors] == [(EndpointMissing, status)] * 2
     assert len(answers.asked) == 1
 
@@ -95,7 +95,7 @@ async def test_404_about_a_resource_means_a_missing_resource(call, message):
     """It may exist by the next call."""
     answers = Answers({"*": (404, {"success": False, "message": message})})
     api = answers.client()
-    errors = [await fail(CALLS[call], api), await fail(CALLS[call], api)]
+    errors = [await expect_failure(CALLS[call], api), await expect_failure(CALLS[call], api)]
     assert [(type(error), error.message) for error in errors] == [(NotFound, message)] * 2
     assert len(answers.asked) == 2
 
@@ -104,9 +104,9 @@ async def test_404_about_a_resource_means_a_missing_resource(call, message):
 async def test_ambiguous_404_is_settled_by_reading_the_post(call):
     """If the post exists, the endpoint is missing."""
     unknown = (404, {"success": False, "message": "Not found"})
-    assert type(await fail(CALLS[call], Answers({"*": unknown}).client())) is NotFound
+    assert type(await expect_failure(CALLS[call], Answers({"*": unknown}).client())) is NotFound
     there = {"*": unknown, "GET /posts/p1": (200, {"post": {"id": "p1"}})}
-    assert type(await fail(CALLS[call], Answers(there).client())) is EndpointMissing
+    assert type(await expect_failure(CALLS[call], Answers(there).client())) is EndpointMissing
 
 
 @each_call
@@ -114,7 +114,7 @@ async def test_forbidden_read_means_a_missing_endpoint(call):
     """For a write, 403 is about the token or the plan, and is reported each time."""
     answers = Answers({"*": (403, {"success": False, "message": "Not part of your plan"})})
     api = answers.client()
-    errors = [await fail(call, api), await fail(call, api)]
+    errors = [await expect_failure(call, api), await expect_failure(call, api)]
     is_write = call is CALLS["publish"]
     assert {type(error) for error in errors} == {Forbidden if is_write else EndpointMissing}
     assert {error.message for error in errors} == {"Not part of your plan"}
@@ -126,7 +126,7 @@ async def test_gateway_page_is_not_remembered(call):
     """It is temporary, and a write may still have arrived."""
     answers = Answers({"*": (404, b"<!doctype html><p>Cannot GET")})
     api = answers.client()
-    errors = [await fail(call, api), await fail(call, api)]
+    errors = [await expect_failure(call, api), await expect_failure(call, api)]
     is_write = call is CALLS["publish"]
     assert {(type(error), error.may_have_happened) for error in errors} == {(EndpointMissing, is_write)}
     assert len(answers.asked) == (2 if is_write else 4)
@@ -137,7 +137,7 @@ async def test_missing_endpoint_does_not_affect_others_of_its_group():
     missing = (404, {"success": False, "message": "There is nothing at this path."})
     answers = Answers({"*": missing, "GET /integrations/pinterest/boards": (200, {"boards": []})})
     api = answers.client()
-    assert type(await fail(CALLS["creator_info"], api)) is EndpointMissing
+    assert type(await expect_failure(CALLS["creator_info"], api)) is EndpointMissing
     assert await api.integrations.boards() == []
-    assert type(await fail(CALLS["creator_info"], answers.client())) is EndpointMissing
+    assert type(await expect_failure(CALLS["creator_info"], answers.client())) is EndpointMissing
     assert len(answers.asked) == 3

@@ -9,7 +9,17 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
-from tests.support.fault_server import FaultServer, answer, bomb, drip, hang, redirect, reset, sends, too_many
+from tests.support.fault_server import (
+    FaultServer,
+    drip_bytes,
+    hang_connection,
+    redirect_to,
+    refuse_with_429,
+    reset_connection,
+    send_answer,
+    send_bomb,
+    send_bytes,
+)
 from ttp_mcp.api import (
     AccessRefused,
     BadAnswer,
@@ -88,7 +98,7 @@ class LimitedUntil:
         await Script(refused if self.time.at < self.until else OK)(scope, receive, send)
 
 
-def client(app=None, base_url="http://api.localhost/api", time=None, **more):
+def make_client(app=None, base_url="http://api.localhost/api", time=None, **more):
     time = time or FakeTime()
     return ApiClient(
         Http(
@@ -101,7 +111,7 @@ def client(app=None, base_url="http://api.localhost/api", time=None, **more):
     )
 
 
-def over_sockets(server, **limits):
+def make_socket_client(server, **limits):
     """Create a client of a fault server in real time, without waits between attempts."""
     bounds = {"read_seconds": 20.0, "total_seconds": 20.0, **limits}
     return ApiClient(
@@ -126,11 +136,11 @@ async def test_read_is_tried_three_times_with_full_jitter():
     """Full jitter makes the waits 0.5 s and 1 s."""
     time = FakeTime()
     app = Script(FAILED, FAILED, OK)
-    assert await client(app, time=time).posts.list() == []
+    assert await make_client(app, time=time).posts.list() == []
     assert time.slept == [0.5, 1.0]
     app = Script(FAILED)
     with pytest.raises(ServerError):
-        await client(app).posts.list()
+        await make_client(app).posts.list()
     assert len(app.times) == 3
 
 
@@ -139,7 +149,7 @@ async def test_write_that_may_have_arrived_is_sent_once():
     """A 503 can come after the commit."""
     app = Script(FAILED)
     with pytest.raises(ServerError) as caught:
-        await client(app).posts.create(DRAFT)
+        await make_client(app).posts.create(DRAFT)
     assert (len(app.times), caught.value.may_have_happened) == (1, True)
 
 
@@ -149,11 +159,11 @@ async def test_retries_end_at_the_deadline():
     time = FakeTime()
     app = Script(FAILED)
     with pytest.raises(ServerError):
-        await client(app, time=time, limits=Limits(total_seconds=1.2)).posts.list()
+        await make_client(app, time=time, limits=Limits(total_seconds=1.2)).posts.list()
     assert (len(app.times), time.slept) == (2, [0.5])
     time, app = FakeTime(), Script(FAILED)
     with pytest.raises(ServerError):
-        await client(app, time=time, limits=Limits(total_seconds=0.5)).posts.list()
+        await make_client(app, time=time, limits=Limits(total_seconds=0.5)).posts.list()
     assert (len(app.times), time.slept) == (1, [])
 
 
@@ -162,7 +172,7 @@ async def test_outage_is_not_amplified():
     """At most three retries a minute, or a tenth of the calls."""
     for before, retries in ((0, 3), (25, 3), (90, 10)):
         app = Script(*[OK] * before, FAILED)
-        api = client(app)
+        api = make_client(app)
         for _ in range(before):
             await api.posts.list()
         for _ in range(10):
@@ -176,7 +186,7 @@ async def test_rate_limit_holds_all_calls_until_a_probe_succeeds():
     """No call is sent within 2 s; then one goes first, and the others wait for its response."""
     time = FakeTime()
     app = LimitedUntil(time, 1002.0, "2")
-    api = client(app, time=time)
+    api = make_client(app, time=time)
     async with anyio.create_task_group() as tasks:
         for _ in range(20):
             tasks.start_soon(api.posts.list)
@@ -190,7 +200,7 @@ async def test_implausible_wait_holds_for_an_hour():
     """A `Retry-After` in the year 2058 must not stop a server for good."""
     time = FakeTime()
     app = Script((429, {"retry-after": "1000000000"}, b"{}"), OK)
-    api = client(app, time=time, limits=Limits(total_seconds=100.0))
+    api = make_client(app, time=time, limits=Limits(total_seconds=100.0))
     with pytest.raises(RateLimited):
         await api.posts.list()
     time.at += 3601
@@ -203,7 +213,7 @@ async def test_long_wait_is_reported_at_once(header, reported):
     """Until then no other call is sent either."""
     time = FakeTime()
     app = Script((429, {"retry-after": header}, b'{"message": "Slow down."}'), OK)
-    api = client(app, time=time, limits=Limits(total_seconds=100.0))
+    api = make_client(app, time=time, limits=Limits(total_seconds=100.0))
     with pytest.raises(RateLimited) as caught:
         await api.posts.create(DRAFT)
     assert (caught.value.retry_after_seconds, caught.value.message, time.slept) == (reported, "Slow down.", [])
@@ -231,7 +241,7 @@ async def test_rate_limit_without_a_usable_time_waits_a_second(headers, slept):
     """A past date waits a quarter of a second. A write is retried too, since a 429 means that it wasn't done."""
     time = FakeTime()
     app = Script((429, headers, b"{}"), (201, {}, b'{"post": {"id": "p1"}}'))
-    assert (await client(app, time=time).posts.create(DRAFT)).id == "p1"
+    assert (await make_client(app, time=time).posts.create(DRAFT)).id == "p1"
     assert time.slept == [slept]
 
 
@@ -246,7 +256,7 @@ async def test_rate_limits_with_retry_after_zero_cause_four_requests_a_second():
         await anyio.lowlevel.checkpoint()
         await limited(*call)
 
-    api = client(app, time=time, limits=Limits(connections=100))
+    api = make_client(app, time=time, limits=Limits(connections=100))
     answers = []
 
     async def call():
@@ -265,7 +275,7 @@ async def test_wait_of_30_seconds_is_reported_as_the_api_sent_it():
     time = FakeTime()
     app = Script((429, {"retry-after": "30", "x-request-id": "r1"}, b'{"message": "Slow down."}'))
     with pytest.raises(RateLimited) as caught:
-        await client(app, time=time, limits=Limits(total_seconds=100.0)).posts.list()
+        await make_client(app, time=time, limits=Limits(total_seconds=100.0)).posts.list()
     assert (caught.value.retry_after_seconds, caught.value.request_id, caught.value.message) == (30, "r1", "Slow down.")
     assert (len(app.times), time.slept) == (1, [])
 
@@ -275,7 +285,7 @@ async def test_second_rate_limit_extends_the_hold():
     """The probe is refused again, so no other call is sent."""
     time = FakeTime()
     app = LimitedUntil(time, 1002.0, "1")
-    api = client(app, time=time)
+    api = make_client(app, time=time)
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
             tasks.start_soon(api.posts.list)
@@ -314,7 +324,7 @@ async def test_call_in_the_queue_waits_after_a_rate_limit():
             await anyio.lowlevel.checkpoint()
         await script(scope, receive, send)
 
-    api = client(slow_app, time=time, limits=Limits(connections=1))
+    api = make_client(slow_app, time=time, limits=Limits(connections=1))
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(api.posts.list)
@@ -334,7 +344,7 @@ async def test_more_calls_than_connections_all_get_responses():
         busy -= 1
         await Script(OK)(scope, receive, send)
 
-    api = client(app, limits=Limits(connections=2))
+    api = make_client(app, limits=Limits(connections=2))
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
             tasks.start_soon(api.posts.list)
@@ -345,7 +355,7 @@ async def test_more_calls_than_connections_all_get_responses():
 async def test_write_that_times_out_in_the_queue_was_not_sent():
     """It never had a connection, so retrying is safe."""
     app = Script(OK)
-    api = client(app, limits=Limits(connections=1, total_seconds=0.05))
+    api = make_client(app, limits=Limits(connections=1, total_seconds=0.05))
     async with api._http._gate._connections:
         with pytest.raises(NotReached) as caught:
             await api.posts.create(DRAFT)
@@ -356,8 +366,8 @@ async def test_write_that_times_out_in_the_queue_was_not_sent():
 @pytest.mark.requirement("api.queue")
 async def test_cancelled_call_releases_its_connection():
     """The server sees the connection close, and the next call gets the only slot."""
-    async with FaultServer(hang("body"), answer({"posts": []})) as server:
-        api = over_sockets(server, connections=1)
+    async with FaultServer(hang_connection("body"), send_answer({"posts": []})) as server:
+        api = make_socket_client(server, connections=1)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.posts.list)
             while not server.requests:
@@ -372,8 +382,8 @@ async def test_cancelled_call_releases_its_connection():
 @pytest.mark.requirement("api.repeats")
 async def test_total_time_limits_a_slow_response():
     """One byte every hundredth of a second never exceeds the limit on a single read."""
-    async with FaultServer(drip(0.01)) as server:
-        api = over_sockets(server, total_seconds=0.3)
+    async with FaultServer(drip_bytes(0.01)) as server:
+        api = make_socket_client(server, total_seconds=0.3)
         with pytest.raises(NoAnswer) as caught:
             await api.posts.list()
         await api.aclose()
@@ -392,18 +402,18 @@ async def test_status_of_a_refusal_decides_even_if_its_body_is_unreadable(monkey
             await exchange.send(b" ")
             await anyio.sleep(0.001)
 
-    cut = sends(b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-    big = answer(b'"' + b"a" * 100_000 + b'"', status=401)
-    for fault in (cut, big, bomb(1, status=401), endless):
+    cut = send_bytes(b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+    big = send_answer(b'"' + b"a" * 100_000 + b'"', status=401)
+    for fault in (cut, big, send_bomb(1, status=401), endless):
         async with FaultServer(fault) as server:
-            api = over_sockets(server, total_seconds=3600.0)
+            api = make_socket_client(server, total_seconds=3600.0)
             with pytest.raises(NotAuthenticated) as caught:
                 await api.posts.create(DRAFT)
             await api.aclose()
         assert (caught.value.status, caught.value.message) == (401, None)
 
 
-def without_words(status):
+def refuse_without_body(status):
     """A refusal whose body never arrives."""
 
     async def fault(exchange):
@@ -420,8 +430,8 @@ def without_words(status):
 @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (401, NotAuthenticated), (422, ValidationFailed)])
 async def test_refusal_whose_body_misses_the_deadline_keeps_its_status(status, error):
     """The write was refused, so it can't have happened."""
-    async with FaultServer(without_words(status)) as server:
-        api = over_sockets(server, total_seconds=0.3)
+    async with FaultServer(refuse_without_body(status)) as server:
+        api = make_socket_client(server, total_seconds=0.3)
         with pytest.raises(error) as caught:
             await api.posts.create(DRAFT)
         await api.aclose()
@@ -432,8 +442,8 @@ async def test_refusal_whose_body_misses_the_deadline_keeps_its_status(status, e
 async def test_rate_limit_holds_before_its_message_arrives_and_after_the_call_is_cancelled(monkeypatch):
     """No other call is sent during the hold, and its error has the remaining seconds."""
     monkeypatch.setattr(http_module, "REFUSAL_SECONDS", 20.0)
-    async with FaultServer(without_words(429)) as server:
-        api = over_sockets(server)
+    async with FaultServer(refuse_without_body(429)) as server:
+        api = make_socket_client(server)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.posts.list)
             with anyio.fail_after(5):
@@ -453,27 +463,27 @@ async def test_rate_limit_holds_before_its_message_arrives_and_after_the_call_is
 async def test_oversized_response_is_not_read_to_its_end():
     """Lists have a larger limit."""
     body = b'{"posts": [], "post": {"id": "p"}, "x": "' + b"a" * 100 + b'"}'
-    api = client(Script((200, {}, body)), limits=Limits(list_bytes=1000, answer_bytes=100))
+    api = make_client(Script((200, {}, body)), limits=Limits(list_bytes=1000, answer_bytes=100))
     assert await api.posts.list() == []
     with pytest.raises(BadAnswer) as caught:
         await api.posts.create(DRAFT)
     error = caught.value
     assert (error.reason, error.status, error.may_have_happened) == ("too_large", 200, True)
-    assert await client(Script(OK), limits=Limits(list_bytes=len(POSTS))).posts.list() == []
+    assert await make_client(Script(OK), limits=Limits(list_bytes=len(POSTS))).posts.list() == []
     with pytest.raises(BadAnswer):
-        await client(Script(OK), limits=Limits(list_bytes=len(POSTS) - 1)).posts.list()
+        await make_client(Script(OK), limits=Limits(list_bytes=len(POSTS) - 1)).posts.list()
 
 
 @pytest.mark.requirement("api.answers")
 async def test_response_in_pieces_or_compressed_is_read():
     """It didn't ask for compression, but a proxy may compress nevertheless."""
     head = b"HTTP/1.1 200 OK\r\n"
-    pieces = sends(head + b'Transfer-Encoding: chunked\r\n\r\na\r\n{"posts": \r\n3\r\n[]}\r\n0\r\n\r\n')
+    pieces = send_bytes(head + b'Transfer-Encoding: chunked\r\n\r\na\r\n{"posts": \r\n3\r\n[]}\r\n0\r\n\r\n')
     packed = gzip.compress(POSTS)
-    small = sends(head + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(packed), packed))
+    small = send_bytes(head + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(packed), packed))
     for fault in (pieces, small):
         async with FaultServer(fault) as server:
-            api = over_sockets(server)
+            api = make_socket_client(server)
             assert await api.posts.list() == []
             await api.aclose()
 
@@ -491,8 +501,8 @@ async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monke
             # The event loop checks the time after this step, so the deadline expires at the first step of closing.
             await asyncio.sleep(0)
 
-    async with FaultServer(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[")) as server:
-        api = over_sockets(server)
+    async with FaultServer(send_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[")) as server:
+        api = make_socket_client(server)
         with monkeypatch.context() as patch:
             patch.setattr(http_module.Http, "_read_body", too_large)
             with pytest.raises((NoAnswer, BadAnswer)):
@@ -504,10 +514,10 @@ async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monke
 @pytest.mark.requirement("api.token")
 async def test_redirect_is_never_followed():
     """The other listener gets neither the token nor the request."""
-    async with FaultServer(answer({"posts": []})) as other:
+    async with FaultServer(send_answer({"posts": []})) as other:
         for status in (300, 301, 302, 303, 307, 308):
-            async with FaultServer(redirect(f"{other.url}/posts?a=b", status)) as server:
-                api = over_sockets(server)
+            async with FaultServer(redirect_to(f"{other.url}/posts?a=b", status)) as server:
+                api = make_socket_client(server)
                 for call in (api.posts.list, lambda api=api: api.posts.create(DRAFT)):
                     with pytest.raises(Redirected) as caught:
                         await call()
@@ -522,7 +532,7 @@ async def test_redirect_is_never_followed():
 @pytest.mark.parametrize("path", ["//{}/x", "@{}/x", ":80@{}/x", "/..//{}/x", "/http://{}/x", "http://{}/x", ".{}"])
 async def test_no_path_leads_to_another_host(base, path):
     """A transport connects to one origin, whatever the path."""
-    async with FaultServer(answer({"posts": []})) as other, FaultServer(answer({"posts": []})) as server:
+    async with FaultServer(send_answer({"posts": []})) as other, FaultServer(send_answer({"posts": []})) as server:
         http = Http(base_url=server.url + base, token=TOKEN, clocks=Clocks(jitter=lambda: 0.0))
         await http.request("GET", path.format(other.url.removeprefix("http://")), "/posts", need="read")
         await http.aclose()
@@ -533,8 +543,10 @@ async def test_no_path_leads_to_another_host(base, path):
 async def test_token_is_never_in_a_log_repr_or_error(caplog):
     """Log at DEBUG, with the HTTP client's own loggers, over real sockets, and let everything fail too."""
     caplog.set_level(logging.DEBUG)
-    async with FaultServer(answer({"posts": []}), reset("after"), sends(b"junk\r\n\r\n"), answer(status=500)) as server:
-        api = over_sockets(server)
+    async with FaultServer(
+        send_answer({"posts": []}), reset_connection("after"), send_bytes(b"junk\r\n\r\n"), send_answer(status=500)
+    ) as server:
+        api = make_socket_client(server)
         shown = [repr(api), repr(vars(api)), repr(api.token), repr(api._http._headers)]
         await api.posts.list()
         for _ in range(3):
@@ -552,8 +564,8 @@ async def test_token_is_never_in_a_log_repr_or_error(caplog):
 @pytest.mark.requirement("api.token")
 async def test_cookies_of_the_api_are_not_kept():
     """A website session must not replace the token."""
-    async with FaultServer(answer({"posts": []}, headers={"Set-Cookie": "session=1"})) as server:
-        api = over_sockets(server)
+    async with FaultServer(send_answer({"posts": []}, headers={"Set-Cookie": "session=1"})) as server:
+        api = make_socket_client(server)
         await api.posts.list()
         await api.posts.list()
         await api.aclose()
@@ -563,9 +575,9 @@ async def test_cookies_of_the_api_are_not_kept():
 @pytest.mark.requirement("api.token")
 async def test_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch):
     """The proxy would see the token in clear text."""
-    async with FaultServer(answer({"posts": []})) as proxy, FaultServer(answer({"posts": []})) as server:
+    async with FaultServer(send_answer({"posts": []})) as proxy, FaultServer(send_answer({"posts": []})) as server:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        api = over_sockets(server)
+        api = make_socket_client(server)
         await api.posts.list()
         await api.aclose()
     assert (proxy.connections, server.connections) == (0, 1)
@@ -577,15 +589,15 @@ async def test_nothing_is_sent_without_a_usable_token_or_permission():
     """Each reason has its error; with a token and full access the same calls are sent."""
     app = Script((200, {}, b'{"post": {"id": "p1"}}'))
     with pytest.raises(TokenMissing) as missing:
-        await client(app, token=None).posts.get("p1")
+        await make_client(app, token=None).posts.get("p1")
     with pytest.raises(TokenMalformed) as caught:
-        await client(app, token=None, token_problem="it must begin with ttp_.").posts.get("p1")
+        await make_client(app, token=None, token_problem="it must begin with ttp_.").posts.get("p1")
     assert caught.value.problem == "it must begin with ttp_."
     for error in (missing.value, caught.value):
         assert (error.method, error.path) == ("GET", "/posts/{id}")
     scheduled = PostCreate(content="a", platforms=("twitter",), scheduled_at=NOW)
     for access, refused in (("read", [DRAFT, scheduled]), ("draft", [scheduled])):
-        api = client(app, permissions=Permissions(access=access))
+        api = make_client(app, permissions=Permissions(access=access))
         for post in refused:
             with pytest.raises(AccessRefused):
                 await api.posts.create(post)
@@ -594,11 +606,11 @@ async def test_nothing_is_sent_without_a_usable_token_or_permission():
         error = refusal.value
         assert (error.method, error.path, error.setting) == ("DELETE", "/posts/{id}", "TTP_ACCESS")
     assert app.times == []
-    api = client(app, permissions=Permissions(access="full"))
+    api = make_client(app, permissions=Permissions(access="full"))
     for post in (DRAFT, scheduled):
         assert (await api.posts.create(post)).id == "p1"
     await api.posts.delete("p1")
-    await client(app, permissions=Permissions(access="draft")).posts.create(DRAFT)
+    await make_client(app, permissions=Permissions(access="draft")).posts.create(DRAFT)
     assert len(app.times) == 4
 
 
@@ -606,7 +618,7 @@ async def test_nothing_is_sent_without_a_usable_token_or_permission():
 async def test_only_endpoints_of_offered_tools_are_requested():
     """An endpoint is a method and the first segment of a path."""
     app = Script((200, {}, b'{"posts": [], "post": {"id": "p1"}}'))
-    api = client(app, permissions=Permissions(endpoints=frozenset({"GET /posts", "DELETE /posts"})))
+    api = make_client(app, permissions=Permissions(endpoints=frozenset({"GET /posts", "DELETE /posts"})))
     assert await api.posts.list() == []
     assert (await api.posts.get("p1")).id == "p1"
     await api.posts.delete("p1")
@@ -624,8 +636,8 @@ async def test_only_endpoints_of_offered_tools_are_requested():
 @pytest.mark.requirement("api.connections")
 async def test_client_that_sent_nothing_can_be_closed():
     """And used afterwards."""
-    async with FaultServer(answer({"posts": []})) as server:
-        api = over_sockets(server)
+    async with FaultServer(send_answer({"posts": []})) as server:
+        api = make_socket_client(server)
         for _ in range(2):
             await api.aclose()
             assert await api.posts.list() == []
@@ -643,7 +655,7 @@ async def test_path_of_the_base_url_is_before_each_path():
         ("/X/", "/X/posts"),
         ("/X", "/X/posts"),
     ):
-        async with FaultServer(answer({"posts": []})) as server:
+        async with FaultServer(send_answer({"posts": []})) as server:
             http = Http(base_url=server.url + base, token=TOKEN)
             await ApiClient(http).posts.list()
             await http.aclose()
@@ -666,22 +678,22 @@ async def test_message_of_a_refusal_may_have_64_kib():
     for size, is_read in ((64 * 1024, True), (64 * 1024 + 1, False)):
         body = b'{"message": "No such post."}'.ljust(size)
         with pytest.raises(NotFound) as caught:
-            await client(Script((404, {"content-type": "application/json"}, body))).posts.get("p1")
+            await make_client(Script((404, {"content-type": "application/json"}, body))).posts.get("p1")
         assert caught.value.message == ("No such post." if is_read else None)
 
 
 @pytest.mark.requirement("api.answers")
 async def test_create_without_a_usable_response_is_sent_once():
     """It may have happened. The error has the status, if there was one, and the limit that ran out."""
-    async with FaultServer(sends(b'HTTP/1.1 201 X\r\nContent-Length: 100\r\n\r\n{"post": {"id"')) as server:
-        api = over_sockets(server)
+    async with FaultServer(send_bytes(b'HTTP/1.1 201 X\r\nContent-Length: 100\r\n\r\n{"post": {"id"')) as server:
+        api = make_socket_client(server)
         with pytest.raises(BadAnswer) as caught:
             await api.posts.create(DRAFT)
         await api.aclose()
     error = caught.value
     assert (error.reason, error.status, error.may_have_happened, len(server.requests)) == ("truncated", 201, True, 1)
-    async with FaultServer(hang("request")) as server:
-        api = over_sockets(server, read_seconds=0.05)
+    async with FaultServer(hang_connection("request")) as server:
+        api = make_socket_client(server, read_seconds=0.05)
         with pytest.raises(NoAnswer) as silent:
             await api.posts.create(DRAFT)
         await api.aclose()
@@ -692,7 +704,7 @@ async def test_create_without_a_usable_response_is_sent_once():
         ({}, b"Sorry", "json"),
     ):
         with pytest.raises(BadAnswer) as caught:
-            await client(Script((201, headers, body))).posts.create(DRAFT)
+            await make_client(Script((201, headers, body))).posts.create(DRAFT)
         assert (caught.value.reason, caught.value.status, caught.value.may_have_happened) == (reason, 201, True)
 
 
@@ -701,7 +713,7 @@ async def test_error_names_its_request():
     """Method, template of the path, and the API's id of the request."""
     app = Script((404, {"x-request-id": "r1", "content-type": "application/json"}, b'{"message": "No such post."}'))
     with pytest.raises(NotFound) as caught:
-        await client(app).posts.delete("p1")
+        await make_client(app).posts.delete("p1")
     error = caught.value
     assert (error.method, error.path, error.status, error.request_id) == ("DELETE", "/posts/{id}", 404, "r1")
 
@@ -719,7 +731,7 @@ async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
         return send(self, request)
 
     monkeypatch.setattr(connections.ConnectionPool, "open", counted)
-    api = over_sockets(server)
+    api = make_socket_client(server)
     for call in (api.posts.list, lambda: api.posts.create(DRAFT)):
         with pytest.raises(NotReached) as caught:
             await call()
@@ -732,7 +744,7 @@ async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
 @pytest.mark.requirement("api.repeats")
 async def test_https_to_a_server_without_tls_was_not_sent():
     """Nothing is sent before the certificate is verified."""
-    async with FaultServer(sends(b"")) as server:
+    async with FaultServer(send_bytes(b"")) as server:
         api = ApiClient(
             Http(
                 base_url=server.url.replace("http:", "HTTPS:"),
@@ -750,8 +762,8 @@ async def test_https_to_a_server_without_tls_was_not_sent():
 @pytest.mark.requirement("api.hold")
 async def test_rate_limit_over_sockets():
     """Like in this process, with the shortest wait."""
-    async with FaultServer(too_many(retry_after="0"), answer({"posts": []})) as server:
-        api = over_sockets(server)
+    async with FaultServer(refuse_with_429(retry_after="0"), send_answer({"posts": []})) as server:
+        api = make_socket_client(server)
         assert await api.posts.list() == []
         await api.aclose()
 
@@ -760,7 +772,7 @@ async def test_rate_limit_over_sockets():
 async def test_clock_learns_from_every_response():
     """Refusals have a Date too."""
     headers = {"date": "Tue, 24 Nov 2026 13:00:00 GMT"}
-    api = client(Script((403, headers, b"{}")))
+    api = make_client(Script((403, headers, b"{}")))
     with pytest.raises(Forbidden):
         await api.posts.list()
     assert api.clock.skew_seconds == 3600
@@ -773,8 +785,8 @@ async def test_clock_learns_from_every_response():
 async def test_impossible_id_is_not_found_without_a_request(post_id):
     """With an empty id, `DELETE /posts/` would be another endpoint."""
     app = Script((200, {}, b'{"post": {"id": "p1"}}'))
-    assert (await client(app).posts.get("a" * 512)).id == "p1"
-    for call in (client(app).posts.get, client(app).posts.delete):
+    assert (await make_client(app).posts.get("a" * 512)).id == "p1"
+    for call in (make_client(app).posts.get, make_client(app).posts.delete):
         with pytest.raises(NotFound) as caught:
             await call(post_id)
         assert caught.value.status is None

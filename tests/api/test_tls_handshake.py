@@ -8,7 +8,7 @@ from functools import partial
 import anyio
 import pytest
 
-from tests.api.test_connections import CREATED, DRAFT, REPLY, TOKEN, Api, client, serving
+from tests.api.test_connections import CREATED, DRAFT, REPLY, TOKEN, Api, make_client, open_server
 from tests.support.certificates import make_certificate
 from ttp_mcp.api import NotReached
 from ttp_mcp.config import load_settings
@@ -53,8 +53,8 @@ async def test_read_cancelled_during_the_tls_handshake_leaves_nothing_behind(sil
     """No socket or task is left open, and the next call succeeds."""
     before = asyncio.all_tasks()
     server = silent_first(REPLY)
-    async with serving(server.talk) as port:
-        caller = client(port, "localhost", "https")
+    async with open_server(server.talk) as port:
+        caller = make_client(port, "localhost", "https")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(caller.posts.list)
             await server.has_begun.wait()
@@ -74,8 +74,8 @@ async def test_write_whose_tls_handshake_fails_was_never_sent(silent_first):
     """It is attempted twice, and the error says that nothing was sent."""
     server = silent_first(CREATED, silent=2)
     server.may_hang_up.set()
-    async with serving(server.talk) as port:
-        caller = client(port, "localhost", "https")
+    async with open_server(server.talk) as port:
+        caller = make_client(port, "localhost", "https")
         with pytest.raises(NotReached) as caught:
             await caller.posts.create(DRAFT)
         assert "Nothing was sent; trying again is safe." in agent_text(caught.value, "Post not created")
@@ -88,17 +88,17 @@ async def test_write_whose_tls_handshake_fails_was_never_sent(silent_first):
 async def test_write_cancelled_during_the_tls_handshake_gets_a_certain_outcome(silent_first, tmp_path, silent, outcome):
     """It outlives its caller. A failed handshake is retried, since nothing was sent."""
     server = silent_first(CREATED, silent)
-    async with serving(server.talk) as port:
+    async with open_server(server.talk) as port:
         variables = {"TTP_API_URL": f"https://localhost:{port}/api", "TTP_API_TOKEN": TOKEN.reveal()}
-        assembly = create_server(load_settings({**variables, "TTP_STATE_DIR": str(tmp_path), "TZ": "UTC"}))
-        writer = assembly.app.writer
+        runtime = create_server(load_settings({**variables, "TTP_STATE_DIR": str(tmp_path), "TZ": "UTC"}))
+        writer = runtime.app.writer
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(writer.create, DRAFT, tool="create_post"))
             await server.has_begun.wait()
             tasks.cancel_scope.cancel()
             server.may_hang_up.set()
         assert await writer.in_flight.drain(20)
-        history = await assembly.app.ledger.read_history(datetime(2020, 1, 1, tzinfo=UTC))
+        history = await runtime.app.ledger.read_history(datetime(2020, 1, 1, tzinfo=UTC))
         assert [record.outcome for record in history] == [outcome]
-        await assembly.aclose()
+        await runtime.aclose()
     assert server.api.opened == 2 - silent

@@ -64,7 +64,7 @@ async def read_request(reader):
 
 
 @asynccontextmanager
-async def serving(handle, host="127.0.0.1"):
+async def serve_connections(handle, host="127.0.0.1"):
     """Serve connections; yield the port."""
 
     connections = set()
@@ -94,7 +94,7 @@ async def serving(handle, host="127.0.0.1"):
 
 
 @contextmanager
-def serving_tls(settings, handle, host="127.0.0.1"):
+def serve_tls(settings, handle, host="127.0.0.1"):
     """Serve one TLS connection in a thread; yield the port."""
     listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
@@ -114,7 +114,7 @@ def serving_tls(settings, handle, host="127.0.0.1"):
         listener.close()
 
 
-def read_whole(connection):
+def read_whole_request(connection):
     """Read a whole request; return its head."""
     received = b""
     while not received.endswith(BODY):
@@ -122,12 +122,12 @@ def read_whole(connection):
     return received[: -len(BODY)].decode().split("\r\n")[:-2]
 
 
-def storage(**options):
+def make_uploader(**options):
     """Create an uploader that may connect to this machine."""
     return PresignedUploader(**{"loopback": True, "monotonic": time.monotonic, **options})
 
 
-async def put(client, url, source=None, sent=None, fresh_until=None):
+async def put_file(client, url, source=None, sent=None, fresh_until=None):
     """PUT a file within 5 s."""
     with anyio.fail_after(5):
         await client.put(
@@ -139,16 +139,16 @@ async def put(client, url, source=None, sent=None, fresh_until=None):
         )
 
 
-async def problem(client, url, source=None, **options):
+async def read_problem(client, url, source=None, **options):
     """Return the facts of a failed PUT, and check that every copy of the file is closed."""
     source = source or Bytes()
     with pytest.raises(TransferProblem) as caught:
-        await put(client, url, source, **options)
+        await put_file(client, url, source, **options)
     assert not source.open_copies
     return caught.value.kind, caught.value.reason
 
 
-def answering(answer, received=None):
+def make_handler(answer, received=None):
     """Make a handler that reads the whole request and sends one response."""
 
     async def handle(reader, writer):
@@ -165,8 +165,8 @@ def answering(answer, received=None):
 @pytest.mark.requirement("uploads.bare")
 async def test_request_has_the_file_its_type_and_its_length_and_nothing_else():
     received, sent = [], ByteCounter()
-    async with serving(answering(OK, received)) as port:
-        await put(storage(), f"http://127.0.0.1:{port}/key{QUERY}", sent=sent)
+    async with serve_connections(make_handler(OK, received)) as port:
+        await put_file(make_uploader(), f"http://127.0.0.1:{port}/key{QUERY}", sent=sent)
     ((head, body),) = received
     assert head == [
         f"PUT /key{QUERY} HTTP/1.1",
@@ -204,8 +204,8 @@ async def test_request_has_the_file_its_type_and_its_length_and_nothing_else():
 async def test_each_status_has_its_meaning(status, kind):
     """The kind tells whether a new attempt or a new URL can help."""
     answer = f"HTTP/1.1 {status} Some\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode()
-    async with serving(answering(answer)) as port:
-        found, reason = await problem(storage(), f"http://127.0.0.1:{port}/key")
+    async with serve_connections(make_handler(answer)) as port:
+        found, reason = await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key")
     assert found == kind
     assert (str(status) in reason) == (status not in (300, 301, 302, 303, 307, 308))
 
@@ -220,8 +220,8 @@ async def test_success_before_the_whole_file_arrived_is_a_failure():
         await writer.drain()
         writer.close()
 
-    async with serving(hasty) as port:
-        found, _ = await problem(storage(), f"http://127.0.0.1:{port}/key", Bytes(BODY * 16))
+    async with serve_connections(hasty) as port:
+        found, _ = await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key", Bytes(BODY * 16))
     assert found == "retryable"
 
 
@@ -233,7 +233,7 @@ async def test_success_of_an_application_that_read_nothing_is_a_failure():
         return Response()
 
     app = Starlette(routes=[Route("/key", careless, methods=["PUT"])])
-    assert await problem(storage(app=app), "http://media.sandbox.localhost/key") == (
+    assert await read_problem(make_uploader(app=app), "http://media.sandbox.localhost/key") == (
         "retryable",
         "the storage answered before it had the whole file",
     )
@@ -263,10 +263,10 @@ async def test_changed_file_is_never_stored_whole(source, expected, in_process):
 
     if in_process:
         app = Starlette(routes=[Route("/key", collect, methods=["PUT"])])
-        found = await problem(storage(app=app), "http://media.sandbox.localhost/key", source)
+        found = await read_problem(make_uploader(app=app), "http://media.sandbox.localhost/key", source)
     else:
-        async with serving(answering(OK, complete)) as port:
-            found = await problem(storage(), f"http://127.0.0.1:{port}/key", source)
+        async with serve_connections(make_handler(OK, complete)) as port:
+            found = await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key", source)
     assert found == expected
     assert len(complete) == (source.changes_after == 1)
 
@@ -281,7 +281,7 @@ async def test_bytes_beyond_the_announced_length_are_not_sent():
         return Response()
 
     app = Starlette(routes=[Route("/key", collect, methods=["PUT"])])
-    await put(storage(app=app), "http://media.sandbox.localhost/key", Bytes(claimed=len(BODY) - 10))
+    await put_file(make_uploader(app=app), "http://media.sandbox.localhost/key", Bytes(claimed=len(BODY) - 10))
     assert received == [BODY[:-10]]
 
 
@@ -292,19 +292,22 @@ async def test_broken_connection_is_retryable():
     async def rude(reader, writer):
         await read_request(reader)
 
-    async with serving(rude) as port:
-        assert await problem(storage(), f"http://127.0.0.1:{port}/key") == (
+    async with serve_connections(rude) as port:
+        assert await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key") == (
             "retryable",
             "the connection to the storage broke",
         )
-    assert await problem(storage(), f"http://127.0.0.1:{port}/key") == ("retryable", "the storage could not be reached")
+    assert await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key") == (
+        "retryable",
+        "the storage could not be reached",
+    )
 
 
 @pytest.mark.requirement("uploads.whole")
 async def test_expired_url_is_not_used():
     """Only the head of the request is sent."""
-    async with serving(answering(OK)) as port:
-        found = await problem(storage(), f"http://127.0.0.1:{port}/key", fresh_until=0.0)
+    async with serve_connections(make_handler(OK)) as port:
+        found = await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key", fresh_until=0.0)
     assert found == ("expired", "the upload URL was too old")
 
 
@@ -315,13 +318,13 @@ async def test_address_that_breaks_a_rule_is_refused_permanently():
     def unknown(host, port):
         raise OSError("no such name")
 
-    private = storage(loopback=False, resolve=lambda host, port: ["10.0.0.1"])
-    assert await problem(private, "http://127.0.0.1/key") == ("permanent", "the upload address is on this machine")
-    assert await problem(private, "https://media.example.com/key") == (
+    private = make_uploader(loopback=False, resolve=lambda host, port: ["10.0.0.1"])
+    assert await read_problem(private, "http://127.0.0.1/key") == ("permanent", "the upload address is on this machine")
+    assert await read_problem(private, "https://media.example.com/key") == (
         "permanent",
         "the upload address leads into a private network",
     )
-    assert await problem(storage(resolve=unknown), "https://media.example.com/key") == (
+    assert await read_problem(make_uploader(resolve=unknown), "https://media.example.com/key") == (
         "retryable",
         "the storage's name could not be resolved",
     )
@@ -335,11 +338,11 @@ async def test_next_address_is_tried_when_one_does_not_answer():
             pass
     except OSError:
         pytest.skip("no IPv6 on this machine")
-    async with serving(answering(OK), host="::1") as port:
-        await put(storage(), f"http://localhost:{port}/key")
+    async with serve_connections(make_handler(OK), host="::1") as port:
+        await put_file(make_uploader(), f"http://localhost:{port}/key")
 
 
-def tls_pair(tmp_path, name):
+def make_tls_pair(tmp_path, name):
     """TLS contexts of the server and the client."""
     server, ca = make_certificate(tmp_path, name)
     return server, ssl.create_default_context(cafile=ca)
@@ -349,29 +352,34 @@ def tls_pair(tmp_path, name):
 @pytest.mark.parametrize(("name", "reached"), [("media.localhost", True), ("other.localhost", False)])
 async def test_certificate_must_match_the_host_name(tmp_path, name, reached):
     """The connection goes to an address, which doesn't identify the server."""
-    server, client = tls_pair(tmp_path, name)
+    server, client = make_tls_pair(tmp_path, name)
     received = []
 
     def answer(connection):
-        received.append(read_whole(connection)[1])
+        received.append(read_whole_request(connection)[1])
         connection.sendall(OK)
 
-    with serving_tls(server, answer) as port:
+    with serve_tls(server, answer) as port:
         url = f"https://media.localhost:{port}/key"
         if reached:
-            await put(storage(tls=client), url)
+            await put_file(make_uploader(tls=client), url)
         else:
-            assert await problem(storage(tls=client), url) == ("retryable", "the storage could not be reached")
+            assert await read_problem(make_uploader(tls=client), url) == (
+                "retryable",
+                "the storage could not be reached",
+            )
     assert received == ([f"Host: media.localhost:{port}"] if reached else [])
 
 
 @pytest.mark.requirement("uploads.pinned")
 async def test_certificate_of_an_address_is_checked(tmp_path):
     """A URL has it in brackets, a certificate doesn't."""
-    server, client = tls_pair(tmp_path, "::1")
+    server, client = make_tls_pair(tmp_path, "::1")
     try:
-        with serving_tls(server, lambda connection: (read_whole(connection), connection.sendall(OK)), "::1") as port:
-            await put(storage(tls=client), f"https://[::1]:{port}/key")
+        with serve_tls(
+            server, lambda connection: (read_whole_request(connection), connection.sendall(OK)), "::1"
+        ) as port:
+            await put_file(make_uploader(tls=client), f"https://[::1]:{port}/key")
     except OSError:
         pytest.skip("no IPv6 on this machine")
 
@@ -391,10 +399,10 @@ async def test_storage_that_never_finishes_times_out(habit):
             await asyncio.sleep(0.02)
         await asyncio.Event().wait()
 
-    client, source = storage(seconds=lambda size: 0.3), Bytes(BODY * 16 if habit == "reads nothing" else BODY)
-    async with serving(endless) as port:
+    client, source = make_uploader(seconds=lambda size: 0.3), Bytes(BODY * 16 if habit == "reads nothing" else BODY)
+    async with serve_connections(endless) as port:
         with pytest.raises(TransferProblem) as caught:
-            await put(client, f"http://127.0.0.1:{port}/key", source)
+            await put_file(client, f"http://127.0.0.1:{port}/key", source)
         assert (caught.value.kind, caught.value.reason) == ("retryable", "it was not stored within 0 s")
         with anyio.fail_after(5):
             while source.open_copies:
@@ -411,9 +419,9 @@ async def test_each_step_of_an_upload_has_a_timeout(monkeypatch):
         limits.extend([seconds] if seconds != 0 else [])
         set_limit(self, seconds)
 
-    async with serving(answering(OK)) as port:
+    async with serve_connections(make_handler(OK)) as port:
         monkeypatch.setattr(socket.socket, "settimeout", note)
-        await put(storage(), f"http://127.0.0.1:{port}/key")
+        await put_file(make_uploader(), f"http://127.0.0.1:{port}/key")
     assert limits == [5.0, 30.0, 15.0]
 
 
@@ -429,8 +437,8 @@ async def test_endless_response_is_not_read():
             writer.write(bytes(65536))
             await writer.drain()
 
-    async with serving(endless) as port:
-        await put(storage(), f"http://127.0.0.1:{port}/key")
+    async with serve_connections(endless) as port:
+        await put_file(make_uploader(), f"http://127.0.0.1:{port}/key")
 
 
 @pytest.mark.requirement("uploads.ends")
@@ -446,9 +454,9 @@ async def test_cancelling_wakes_the_thread_and_closes_its_file():
         gone.set()
 
     source = Bytes()
-    async with serving(silent) as port:
+    async with serve_connections(silent) as port:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(put, storage(), f"http://media.localhost:{port}/key", source)
+            tasks.start_soon(put_file, make_uploader(), f"http://media.localhost:{port}/key", source)
             await arrived.wait()
             tasks.cancel_scope.cancel()
         with anyio.fail_after(5):
@@ -463,15 +471,15 @@ async def test_cancelling_wakes_a_thread_that_waits_on_an_encrypted_connection(t
     arrived, after = threading.Event(), []
 
     def silent(connection):
-        read_whole(connection)
+        read_whole_request(connection)
         arrived.set()
         after.append(connection.recv(1))
 
-    server, client = tls_pair(tmp_path, "media.localhost")
+    server, client = make_tls_pair(tmp_path, "media.localhost")
     source = Bytes()
-    with serving_tls(server, silent) as port:
+    with serve_tls(server, silent) as port:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(put, storage(tls=client), f"https://media.localhost:{port}/key", source)
+            tasks.start_soon(put_file, make_uploader(tls=client), f"https://media.localhost:{port}/key", source)
             assert await anyio.to_thread.run_sync(arrived.wait, 5)
             tasks.cancel_scope.cancel()
         with anyio.fail_after(5):
@@ -496,9 +504,9 @@ async def test_cancelling_before_the_first_block_sends_nothing():
         received.append(await reader.read(1))
 
     source = Bytes()
-    async with serving(listening) as port:
+    async with serve_connections(listening) as port:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(put, storage(monotonic=slow_clock), f"http://127.0.0.1:{port}/key", source)
+            tasks.start_soon(put_file, make_uploader(monotonic=slow_clock), f"http://127.0.0.1:{port}/key", source)
             assert await anyio.to_thread.run_sync(connected.wait, 5)
             tasks.cancel_scope.cancel()
         go.set()
@@ -520,7 +528,7 @@ async def test_cancelling_during_the_name_lookup_opens_no_connection(monkeypatch
     monkeypatch.setattr(socket, "create_connection", lambda *address: connected.append(address))
     source = Bytes()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(put, storage(resolve=slow), "https://media.example.com/key", source)
+        tasks.start_soon(put_file, make_uploader(resolve=slow), "https://media.example.com/key", source)
         assert await anyio.to_thread.run_sync(asked.wait, 5)
         tasks.cancel_scope.cancel()
     go.set()
@@ -546,10 +554,10 @@ async def test_cancelling_while_connecting_sends_nothing_of_the_file(monkeypatch
         received.append(await reader.read(1))
 
     source = Bytes()
-    async with serving(listening) as port:
+    async with serve_connections(listening) as port:
         monkeypatch.setattr(socket, "create_connection", slow)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(put, storage(), f"http://127.0.0.1:{port}/key", source)
+            tasks.start_soon(put_file, make_uploader(), f"http://127.0.0.1:{port}/key", source)
             assert await anyio.to_thread.run_sync(connecting.wait, 5)
             tasks.cancel_scope.cancel()
         go.set()
@@ -571,7 +579,7 @@ async def test_cancelling_before_a_thread_is_free_closes_the_file():
             await anyio.wait_all_tasks_blocked()
             with anyio.CancelScope() as scope:
                 async with anyio.create_task_group() as inner:
-                    inner.start_soon(put, storage(), "http://127.0.0.1:1/key", source)
+                    inner.start_soon(put_file, make_uploader(), "http://127.0.0.1:1/key", source)
                     await anyio.wait_all_tasks_blocked()
                     assert len(source.open_copies) == 1
                     scope.cancel()
@@ -590,11 +598,11 @@ async def test_url_is_never_logged_or_in_a_traceback(caplog):
     async def rude(reader, writer):
         await read_request(reader)
 
-    async with serving(answering(OK)) as good, serving(rude) as bad:
-        await put(storage(), f"http://127.0.0.1:{good}/key{QUERY}")
+    async with serve_connections(make_handler(OK)) as good, serve_connections(rude) as bad:
+        await put_file(make_uploader(), f"http://127.0.0.1:{good}/key{QUERY}")
         for url in (f"http://127.0.0.1:{bad}/key{QUERY}", f"https://10.0.0.1/{QUERY}", f"http://127.0.0.1:1/{QUERY}"):
             with pytest.raises(TransferProblem) as caught:
-                await put(storage(), url)
+                await put_file(make_uploader(), url)
             texts += traceback.format_exception(caught.value)
     assert "5ec2e7" not in caplog.text + "".join(texts)
 
@@ -608,4 +616,4 @@ def test_allowed_time_follows_the_size():
 @pytest.mark.requirement("uploads.ends")
 async def test_concurrent_uploads_are_limited():
     """All uploads of a client share one limiter."""
-    assert storage().limiter.total_tokens == 4
+    assert make_uploader().limiter.total_tokens == 4

@@ -10,7 +10,7 @@ import keyring
 import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
-from tests.processes import environment
+from tests.processes import make_environment
 from tests.support.windows import WINDOWS
 
 # Only an installation has the program itself.
@@ -29,9 +29,9 @@ def no_login(monkeypatch, tmp_path):
 
 
 @contextmanager
-def sandbox_process(folder, *reset):
+def serve_sandbox(folder, *reset):
     """Serve a sandbox in its own process; yields `api_url` and `token`. `reset` are flags of `sandbox reset`."""
-    run = {"env": environment(HOME=str(folder)), "text": True}
+    run = {"env": make_environment(HOME=str(folder)), "text": True}
     if reset:
         subprocess.run(
             [*PROGRAM, "sandbox", "reset", "--yes", "--data", folder, *reset], check=True, capture_output=True, **run
@@ -47,5 +47,5 @@ def sandbox_process(folder, *reset):
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
     """A sandbox with the demo workspace, shared by a module's tests, which only read it."""
-    with sandbox_process(tmp_path_factory.mktemp("sandbox")) as facts:
+    with serve_sandbox(tmp_path_factory.mktemp("sandbox")) as facts:
         yield facts

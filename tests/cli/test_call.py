@@ -25,7 +25,7 @@ FACTS = {"method": "GET", "path": "/posts"}
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch, tmp_path):
+def clean_environment(monkeypatch, tmp_path):
     """Its own state folder, Paris time, and no token from the machine."""
     monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("TTP_TIMEZONE", "Europe/Paris")
@@ -33,7 +33,7 @@ def surroundings(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
 
 
-def ran(capsys, *arguments):
+def run_command(capsys, *arguments):
     """Run a command and return exit code, stdout and stderr."""
     code = main(arguments)
     printed = capsys.readouterr()
@@ -42,7 +42,7 @@ def ran(capsys, *arguments):
 
 def test_tools_are_listed_one_a_line(capsys):
     """Name, and the first line of what agents read; no token is needed."""
-    code, out, err = ran(capsys, "tools")
+    code, out, err = run_command(capsys, "tools")
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert [line.split()[0] for line in lines] == [tool.name for tool in every_tool()]
@@ -54,7 +54,7 @@ def test_tools_are_listed_one_a_line(capsys):
 
 def test_tools_as_json_are_what_clients_get(capsys):
     """One line, with schemas."""
-    code, out, _ = ran(capsys, "tools", "--json")
+    code, out, _ = run_command(capsys, "tools", "--json")
     assert code == 0
     assert out.count("\n") == 1
     listed = json.loads(out)
@@ -66,15 +66,15 @@ def test_access_that_leaves_no_tool_lists_none(monkeypatch, capsys):
     """It isn't an error, since the settings ask for it."""
     monkeypatch.setenv("TTP_ACCESS", "read")
     monkeypatch.setenv("TTP_TOOLSETS", "media")
-    assert ran(capsys, "tools") == (0, "\n", "")
+    assert run_command(capsys, "tools") == (0, "\n", "")
 
 
 def test_call_prints_the_answer(capsys):
     """As text, or its data as one line of JSON."""
-    code, out, err = ran(capsys, "call", "--sandbox", "list_integrations")
+    code, out, err = run_command(capsys, "call", "--sandbox", "list_integrations")
     assert (code, err) == (0, "")
     assert out.startswith("6 connected accounts:\n- ")
-    code, out, _ = ran(capsys, "call", "--sandbox", "--json", "list_posts", '{"limit": 2}')
+    code, out, _ = run_command(capsys, "call", "--sandbox", "--json", "list_posts", '{"limit": 2}')
     assert code == 0
     assert len(json.loads(out)["posts"]) == 2
 
@@ -82,7 +82,7 @@ def test_call_prints_the_answer(capsys):
 def test_call_reads_its_arguments_from_stdin(monkeypatch, capsys):
     """Some are too long for a command line."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"limit": 1}')))
-    code, out, _ = ran(capsys, "call", "--sandbox", "--json", "list_posts", "-")
+    code, out, _ = run_command(capsys, "call", "--sandbox", "--json", "list_posts", "-")
     assert code == 0
     assert len(json.loads(out)["posts"]) == 1
 
@@ -92,7 +92,7 @@ def test_stdin_is_read_in_every_encoding_that_shells_write(monkeypatch, capsys, 
     """Windows decodes a pipe as cp1252 by default, which would publish wrong letters."""
     given = json.dumps({"content": "Crêpes à 5 € 🥞", "platforms": ["linkedin"]}, ensure_ascii=False) + "\r\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode(encoding)), "cp1252"))
-    code, out, _ = ran(capsys, "call", "--sandbox", "--json", "create_post", "-")
+    code, out, _ = run_command(capsys, "call", "--sandbox", "--json", "create_post", "-")
     assert code == 0
     assert json.loads(out)["text"] == "Crêpes à 5 € 🥞"
 
@@ -100,7 +100,7 @@ def test_stdin_is_read_in_every_encoding_that_shells_write(monkeypatch, capsys, 
 def test_stdin_that_is_not_text_is_refused(monkeypatch, capsys):
     """Nothing is called."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO('{"content": "é"}'.encode("cp1252")), "cp1252"))
-    code, _, err = ran(capsys, "call", "--sandbox", "create_post", "-")
+    code, _, err = run_command(capsys, "call", "--sandbox", "create_post", "-")
     assert code == 2
     assert "the arguments are not valid JSON" in err
 
@@ -116,7 +116,7 @@ def test_stdin_that_is_not_text_is_refused(monkeypatch, capsys):
 )
 def test_arguments_that_are_not_an_object_are_refused_with_an_example(capsys, text, words):
     """Nothing is called."""
-    code, out, err = ran(capsys, "call", "--sandbox", "list_posts", text)
+    code, out, err = run_command(capsys, "call", "--sandbox", "list_posts", text)
     assert (code, out) == (2, "")
     assert err.startswith(words)
     assert err.count("\n") == 1
@@ -125,7 +125,7 @@ def test_arguments_that_are_not_an_object_are_refused_with_an_example(capsys, te
 
 def test_unknown_tool_is_refused_with_the_way_to_the_list(capsys):
     """Exit code of misuse."""
-    code, out, err = ran(capsys, "call", "--sandbox", "list_pots")
+    code, out, err = run_command(capsys, "call", "--sandbox", "list_pots")
     assert (code, out) == (2, "")
     assert err == (
         "ttp-mcp: Unknown tool: list_pots. ttp-mcp tools lists those that TTP_ACCESS and TTP_TOOLSETS leave.\n"
@@ -134,7 +134,7 @@ def test_unknown_tool_is_refused_with_the_way_to_the_list(capsys):
 
 def test_misuse_is_reported_on_stdout_with_json(capsys):
     """A program reads one stream."""
-    code, out, err = ran(capsys, "call", "--sandbox", "--json", "list_posts", '{"limit": 0}')
+    code, out, err = run_command(capsys, "call", "--sandbox", "--json", "list_posts", '{"limit": 0}')
     assert (code, err) == (2, "")
     assert json.loads(out) == {
         "error": "arguments",
@@ -152,7 +152,7 @@ def test_misuse_is_reported_on_stdout_with_json(capsys):
 )
 def test_misuse_before_a_call_has_the_same_form(capsys, arguments, words):
     """Every kind of misuse is one line of JSON."""
-    code, out, err = ran(capsys, "call", "--sandbox", "--json", *arguments)
+    code, out, err = run_command(capsys, "call", "--sandbox", "--json", *arguments)
     assert (code, err) == (2, "")
     told = json.loads(out)
     assert told["error"] == "arguments"
@@ -163,7 +163,7 @@ def test_misuse_before_a_call_has_the_same_form(capsys, arguments, words):
 def test_invalid_setting_has_the_same_form(monkeypatch, capsys, command):
     """In every command with JSON output."""
     monkeypatch.setenv("TTP_ACCESS", "most")
-    code, out, err = ran(capsys, *command, "--json")
+    code, out, err = run_command(capsys, *command, "--json")
     assert (code, err) == (2, "")
     told = json.loads(out)
     assert told["error"] == "setting"
@@ -192,7 +192,7 @@ def test_exit_code_shows_the_kind_of_failure(monkeypatch, capsys, error, code):
         raise error
 
     monkeypatch.setattr(PostsApi, "list", raises)
-    left, out, err = ran(capsys, "call", "--sandbox", "list_posts")
+    left, out, err = run_command(capsys, "call", "--sandbox", "list_posts")
     assert (left, out) == (code, "")
     assert err.startswith("Posts not listed: ")
     assert "inner detail" not in err.splitlines()[0]
@@ -201,7 +201,7 @@ def test_exit_code_shows_the_kind_of_failure(monkeypatch, capsys, error, code):
 UNKNOWN = Created("unknown", datetime(2026, 11, 24, tzinfo=UTC))
 
 
-def writes_end(monkeypatch, name, result):
+def set_outcome(monkeypatch, name, result):
     """Make this write end with an outcome from now on."""
 
     async def ends(self, *_, **__):
@@ -214,8 +214,10 @@ def writes_end(monkeypatch, name, result):
 
 def test_unknown_outcome_exits_as_unclear(monkeypatch, capsys):
     """The answer still goes to stdout."""
-    writes_end(monkeypatch, "create", UNKNOWN)
-    code, out, err = ran(capsys, "call", "--sandbox", "create_post", '{"content": "x", "platforms": ["linkedin"]}')
+    set_outcome(monkeypatch, "create", UNKNOWN)
+    code, out, err = run_command(
+        capsys, "call", "--sandbox", "create_post", '{"content": "x", "platforms": ["linkedin"]}'
+    )
     assert (code, err) == (8, "")
     assert out.startswith("Unknown whether the post for linkedin «Harbor Café» was created")
 
@@ -230,15 +232,15 @@ def test_unknown_outcome_exits_as_unclear(monkeypatch, capsys):
 def test_partly_applied_plan_does_not_exit_as_done(monkeypatch, capsys, ending, code, words):
     """Unclear if a step is, else failed; applying again continues and exits as done."""
     posts = {"posts": [{"content": "x", "platforms": ["linkedin"]}]}
-    left, out, _ = ran(capsys, "call", "--sandbox", "--json", "plan_posts", json.dumps(posts))
+    left, out, _ = run_command(capsys, "call", "--sandbox", "--json", "plan_posts", json.dumps(posts))
     assert left == 0
     plan = json.dumps({"plan_id": json.loads(out)["plan_id"]})
     with monkeypatch.context() as patched:
-        writes_end(patched, "create", ending)
-        left, out, err = ran(capsys, "call", "--sandbox", "apply_plan", plan)
+        set_outcome(patched, "create", ending)
+        left, out, err = run_command(capsys, "call", "--sandbox", "apply_plan", plan)
     assert (left, err) == (code, "")
     assert words in out
-    assert ran(capsys, "call", "--sandbox", "apply_plan", plan)[0] == 0
+    assert run_command(capsys, "call", "--sandbox", "apply_plan", plan)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,7 @@ def test_partly_applied_plan_does_not_exit_as_done(monkeypatch, capsys, ending, 
 )
 def test_negative_answer_exits_as_failed(capsys, tool, arguments, words):
     """So that a script needn't parse it."""
-    code, out, err = ran(capsys, "call", "--sandbox", tool, json.dumps(arguments))
+    code, out, err = run_command(capsys, "call", "--sandbox", tool, json.dumps(arguments))
     assert (code, err) == (1, "")
     assert out.startswith(words)
 
@@ -275,18 +277,18 @@ def test_help_of_call_names_every_exit_code(capsys):
 
 def test_call_without_a_token_says_how_to_set_it(capsys):
     """The server starts anyway."""
-    code, out, err = ran(capsys, "call", "list_posts")
+    code, out, err = run_command(capsys, "call", "list_posts")
     assert (code, out) == (3, "")
     assert err.startswith("Posts not listed: no API token is set. Create one in the TimeToPost dashboard")
 
 
 def test_doctor_fails_if_there_is_a_problem(capsys, monkeypatch):
     """The demo workspace has one expired account; without a token that is the problem."""
-    code, out, err = ran(capsys, "doctor", "--sandbox")
+    code, out, err = run_command(capsys, "doctor", "--sandbox")
     assert (code, err) == (1, "")
     assert out.startswith("1 problem found.\n")
     assert "@harborcafe_berlin is expired" in out
-    code, out, _ = ran(capsys, "doctor", "--json")
+    code, out, _ = run_command(capsys, "doctor", "--json")
     assert code == 1
     report = json.loads(out)
     assert not report["ok"]
@@ -296,7 +298,7 @@ def test_doctor_fails_if_there_is_a_problem(capsys, monkeypatch):
 def test_doctor_without_its_tool_says_which_settings_leave_it_out(monkeypatch, capsys):
     """No traceback."""
     monkeypatch.setenv("TTP_TOOLSETS", "posts")
-    code, out, err = ran(capsys, "doctor", "--sandbox")
+    code, out, err = run_command(capsys, "doctor", "--sandbox")
     assert (code, out) == (2, "")
     assert err == (
         "ttp-mcp: Unknown tool: check_setup. ttp-mcp tools lists those that TTP_ACCESS and TTP_TOOLSETS leave.\n"
@@ -311,7 +313,7 @@ def test_doctor_exits_with_0_without_a_problem(capsys, monkeypatch):
         await JSONResponse(replies)(scope, receive, send)
 
     monkeypatch.setattr("ttp_mcp.sandbox.sandbox.create_api", lambda *_, **__: healthy)
-    code, out, _ = ran(capsys, "doctor", "--sandbox")
+    code, out, _ = run_command(capsys, "doctor", "--sandbox")
     assert (code, out.splitlines()[0]) == (0, "Everything needed works.")
 
 
@@ -331,7 +333,7 @@ async def test_progress_bar_is_redrawn_in_place(capsys, progress, total, message
     assert capsys.readouterr().err == bar
 
 
-def on_terminal(*arguments, **environment):
+def run_on_terminal(*arguments, **environment):
     """Run the command with a terminal as stderr; return exit code, stdout and the terminal's output."""
     terminal, other = os.openpty()
     with subprocess.Popen(
@@ -358,7 +360,7 @@ def test_upload_shows_its_progress_on_a_terminal(tmp_path):
     folder.mkdir()
     (folder / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
     arguments = ("call", "--sandbox", "upload_media", '{"source": "a.gif"}')
-    code, out, shown = on_terminal(*arguments, TTP_MEDIA_DIRS=str(folder))
+    code, out, shown = run_on_terminal(*arguments, TTP_MEDIA_DIRS=str(folder))
     assert code == 0
     assert out.startswith("Uploaded «a.gif»: image/gif")
     assert "100% 14 bytes of 14 bytes" in shown
@@ -374,10 +376,10 @@ def test_bar_is_cleared_without_its_last_step(capsys, tmp_path):
     """undo_plan reports what it reads, then the result."""
     state = {"TTP_STATE_DIR": str(tmp_path / "state")}
     posts = json.dumps({"posts": [{"content": "Doors open at ten", "platforms": ["linkedin"]}]})
-    _, out, _ = ran(capsys, "call", "--sandbox", "--json", "plan_posts", posts)
+    _, out, _ = run_command(capsys, "call", "--sandbox", "--json", "plan_posts", posts)
     plan = json.dumps({"plan_id": json.loads(out)["plan_id"]})
-    assert ran(capsys, "call", "--sandbox", "apply_plan", plan)[0] == 0
-    code, _, shown = on_terminal("call", "--sandbox", "undo_plan", plan, **state)
+    assert run_command(capsys, "call", "--sandbox", "apply_plan", plan)[0] == 0
+    code, _, shown = run_on_terminal("call", "--sandbox", "undo_plan", plan, **state)
     assert code == 0
     assert "0 of 1 post checked" in shown
     assert shown.endswith(WIPED)
@@ -386,6 +388,6 @@ def test_bar_is_cleared_without_its_last_step(capsys, tmp_path):
 @needs_terminals
 def test_failure_starts_a_new_line_on_a_terminal(tmp_path):
     """Whatever the bar left there."""
-    code, _, shown = on_terminal("call", "--sandbox", "nosuch", TTP_STATE_DIR=str(tmp_path / "state"))
+    code, _, shown = run_on_terminal("call", "--sandbox", "nosuch", TTP_STATE_DIR=str(tmp_path / "state"))
     assert code == 2
     assert shown.startswith(f"{WIPED}ttp-mcp: Unknown tool: nosuch.")

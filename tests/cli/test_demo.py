@@ -44,7 +44,7 @@ def calls(monkeypatch):
     return seen
 
 
-def answer_badly(monkeypatch, broken, answer):
+def replace_answer(monkeypatch, broken, answer):
     """Replace one tool's answer."""
     real = TtpServer._call_tool
 
@@ -104,7 +104,7 @@ def test_demo_works_on_every_day_of_the_week(weekday, monkeypatch, capsys):
 )
 def test_demo_stops_with_one_line_when_a_step_fails(tool, words, monkeypatch, capsys):
     """Without a traceback, and without claiming what didn't happen."""
-    answer_badly(monkeypatch, tool, lambda: render_failure("it rains", "bug"))
+    replace_answer(monkeypatch, tool, lambda: render_failure("it rains", "bug"))
     assert main(["demo"]) == 1
     told = capsys.readouterr()
     assert told.err == f"ttp-mcp: the demo stopped, because {words}\n"
@@ -115,7 +115,7 @@ def test_demo_stops_with_one_line_on_a_protocol_error(monkeypatch, capsys):
     def breaks():
         raise MCPError(-32602, "Unknown tool: check_post.")
 
-    answer_badly(monkeypatch, "check_post", breaks)
+    replace_answer(monkeypatch, "check_post", breaks)
     assert main(["demo"]) == 1
     assert capsys.readouterr().err == "ttp-mcp: the demo stopped, because Unknown tool: check_post.\n"
 

@@ -52,7 +52,7 @@ def real_api(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def asked(real_api):
+def seen_requests(real_api):
     """Return the requests to the real API."""
     return real_api.asked
 
@@ -60,38 +60,38 @@ def asked(real_api):
 POST = json.dumps({"content": "A trial", "platforms": ["linkedin"]})
 
 
-def test_call_with_sandbox_never_reaches_the_real_api(capsys, asked):
+def test_call_with_sandbox_never_reaches_the_real_api(capsys, seen_requests):
     """The post is the sandbox's."""
     assert main(["call", "--sandbox", "create_post", POST]) == 0
     assert capsys.readouterr().out.startswith("Draft saved: ")
-    assert asked == []
+    assert seen_requests == []
 
 
-def test_call_without_sandbox_reaches_the_real_api(capsys, asked):
+def test_call_without_sandbox_reaches_the_real_api(capsys, seen_requests):
     """Shows that the fixture detects such a request."""
     assert main(["call", "list_posts"]) == 0
-    assert sorted(asked) == ["GET /api/integrations", "GET /api/posts"]
+    assert sorted(seen_requests) == ["GET /api/integrations", "GET /api/posts"]
 
 
-def test_doctor_with_sandbox_checks_the_sandbox(capsys, asked):
+def test_doctor_with_sandbox_checks_the_sandbox(capsys, seen_requests):
     """Its first line names the token's owner."""
     main(["doctor", "--sandbox"])
     assert "accepted by the local sandbox, where nothing is public" in capsys.readouterr().out
-    assert asked == []
+    assert seen_requests == []
 
 
-def test_tools_with_sandbox_open_the_sandbox(capsys, asked, tmp_path):
+def test_tools_with_sandbox_open_the_sandbox(capsys, seen_requests, tmp_path):
     """Listing sends no request; the sandbox's folder shows which API it would use."""
     assert main(["tools", "--sandbox"]) == 0
     assert (tmp_path / "state" / "sandbox").is_dir()
-    assert asked == []
+    assert seen_requests == []
 
 
-def test_install_with_sandbox_connects_the_sandbox(capsys, asked):
+def test_install_with_sandbox_connects_the_sandbox(capsys, seen_requests):
     """The client's command has the flag."""
     assert main(["install", "cursor", "--print", "--sandbox"]) == 0
     assert "--sandbox" in capsys.readouterr().out
-    assert asked == []
+    assert seen_requests == []
 
 
 @pytest.mark.parametrize("command", ["call", "doctor"])
@@ -121,7 +121,7 @@ def test_log_level_of_a_command_is_used(capsys, real_api, command):
         (("sandbox", "--data", "x", "export"), "ttp-mcp sandbox export"),
     ],
 )
-def test_flag_before_a_command_is_refused(capsys, asked, tmp_path, arguments, command):
+def test_flag_before_a_command_is_refused(capsys, seen_requests, tmp_path, arguments, command):
     """One line says where flags go; nothing is run."""
     with pytest.raises(SystemExit) as left:
         main(arguments)
@@ -129,7 +129,7 @@ def test_flag_before_a_command_is_refused(capsys, asked, tmp_path, arguments, co
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == f"ttp-mcp: flags go after their command: {command} [flags]. See ttp-mcp --help.\n"
-    assert asked == []
+    assert seen_requests == []
     assert not (tmp_path / "state").exists()
 
 
@@ -172,7 +172,7 @@ def test_start_of_the_server_loads_no_other_command(tmp_path, arguments):
         (("install", "codex", "--print", "--sandbox", "--json"), None),
     ],
 )
-def test_ignored_flag_is_refused(capsys, asked, arguments, words):
+def test_ignored_flag_is_refused(capsys, seen_requests, arguments, words):
     """Nothing is printed that looks like an answer."""
     assert main(arguments) == 1
     printed = capsys.readouterr()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PROGRAM, sandbox_process
+from tests.cli.conftest import PROGRAM, serve_sandbox
 from tests.support.login import CLIENTS, Home
 from tests.support.windows import WINDOWS
 from ttp_mcp.tools import every_tool
@@ -21,7 +21,7 @@ def test_after_one_login_clients_start_list_and_call_without_a_variable(api, tmp
     for name in CLIENTS:
         entry = home.install(name)
         assert "env" not in entry
-        with home.started(entry) as client:
+        with home.start_server(entry) as client:
             tools = client.request("tools/list")["tools"]
             assert [tool["name"] for tool in tools] == [tool.name for tool in every_tool()]
             assert client.call("list_posts", limit=1)["posts"]
@@ -29,7 +29,7 @@ def test_after_one_login_clients_start_list_and_call_without_a_variable(api, tmp
             shown = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes() if proc.exists() else b""
         assert api["token"] not in client.seen
         assert api["token"].encode() not in shown
-    assert home.files_with(api["token"]) == [str(SETTINGS / "login.json")]
+    assert home.find_files(api["token"]) == [str(SETTINGS / "login.json")]
 
 
 @pytest.mark.requirement("login.profiles")
@@ -37,31 +37,31 @@ def test_concurrent_profiles_are_isolated(tmp_path):
     """In posts, accounts and ledger; the default profile has no login and sends nothing."""
     home = Home(tmp_path / "home", *PROGRAM)
     time = (datetime.now(UTC) + timedelta(days=7)).isoformat()
-    with sandbox_process(tmp_path / "a") as api_a, sandbox_process(tmp_path / "b", "--empty") as api_b:
+    with serve_sandbox(tmp_path / "a") as api_a, serve_sandbox(tmp_path / "b", "--empty") as api_b:
         home.login(api_a, "--profile", "brand-a")
         home.login(api_b, "--profile", "brand-b")
         entries = [home.install("cursor", "--profile", name) for name in ("brand-a", "brand-b")]
         assert [entry["env"] for entry in entries] == [{"TTP_PROFILE": "brand-a"}, {"TTP_PROFILE": "brand-b"}]
-        with home.started(entries[0]) as brand_a, home.started(entries[1]) as brand_b:
+        with home.start_server(entries[0]) as brand_a, home.start_server(entries[1]) as brand_b:
             created = brand_a.call("create_post", content="Only A", account_ids=["linkedin"], scheduled_at=time)
             assert created["outcome"] == "created"
             assert len(brand_a.call("list_integrations")["accounts"]) == 6
             assert brand_b.call("list_integrations")["accounts"] == []
             assert brand_b.call("list_posts")["posts"] == []
-            assert "not found (404)" in error_of(brand_b, created["post_id"])
+            assert "not found (404)" in read_error(brand_b, created["post_id"])
             state = home.folder / STATE / "profiles"
             assert (state / "brand-a/ledger.db").exists()
             assert not (state / "brand-b/ledger.db").exists()
         assert "no login" not in brand_a.seen + brand_b.seen
-    with home.started(home.install("cursor")) as default:
+    with home.start_server(home.install("cursor")) as default:
         result = default.request("tools/call", name="list_posts", arguments={})
         assert "no API token is set" in result["content"][0]["text"]
     for api in (api_a, api_b):
-        (name,) = home.files_with(api["token"])
+        (name,) = home.find_files(api["token"])
         assert name.startswith(str(SETTINGS / "profiles" / "brand-"))
 
 
-def error_of(client, post_id):
+def read_error(client, post_id):
     """Return the error for a post that a client must not see."""
     result = client.request("tools/call", name="get_post", arguments={"post_id": post_id})
     assert result["isError"]

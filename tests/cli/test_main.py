@@ -24,7 +24,7 @@ pytestmark = pytest.mark.requirement("cli.main")
 TOKEN = "ttp_" + "0123456789abcdef" * 3
 
 
-def ended(capsys, *arguments):
+def run_until_exit(capsys, *arguments):
     """Run a command line that exits by itself; return its exit code and output."""
     with pytest.raises(SystemExit) as left:
         main(arguments)
@@ -33,13 +33,13 @@ def ended(capsys, *arguments):
 
 def test_version_is_printed(capsys):
     """The one of the package."""
-    code, printed = ended(capsys, "--version")
+    code, printed = run_until_exit(capsys, "--version")
     assert (code, printed.out) == (0, f"ttp-mcp {__version__}\n")
 
 
 def test_help_names_every_command(capsys):
     """And what happens without one."""
-    code, printed = ended(capsys, "--help")
+    code, printed = run_until_exit(capsys, "--help")
     assert code == 0
     for command in ("serve", "demo", "tools", "call", "doctor", "history", "sandbox", "login", "logout", "install"):
         assert f"\n    {command} " in printed.out
@@ -63,7 +63,7 @@ def test_token_on_the_command_line_is_refused_and_not_repeated(capsys, arguments
 )
 def test_misspelt_command_line_is_reported_in_one_line(capsys, arguments):
     """With a pointer to the help."""
-    code, printed = ended(capsys, *arguments)
+    code, printed = run_until_exit(capsys, *arguments)
     assert code == 2
     assert printed.out == ""
     assert printed.err.count("\n") == 1
@@ -97,7 +97,7 @@ def test_package_runs_as_a_module(monkeypatch, capsys):
     assert capsys.readouterr().out == f"ttp-mcp {__version__}\n"
 
 
-def left_alone(folder, *command, stream="stdout"):
+def run_with_early_reader(folder, *command, stream="stdout"):
     """Run a command while one reader leaves early; return exit code and the other reader's output."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -114,14 +114,14 @@ def left_alone(folder, *command, stream="stdout"):
 
 def test_broken_pipe_is_not_a_failure(tmp_path):
     """No traceback, and no message at exit."""
-    assert left_alone(tmp_path, "tools", "--json") == (0, b"")
+    assert run_with_early_reader(tmp_path, "tools", "--json") == (0, b"")
 
 
 def test_exit_code_is_kept_when_a_reader_leaves(tmp_path):
     """On either stream."""
     missing = ("call", "--sandbox", "get_post", '{"post_id": "nope"}')
-    assert left_alone(tmp_path, *missing, "--json") == (5, b"")
-    assert left_alone(tmp_path, *missing, stream="stderr") == (5, b"")
+    assert run_with_early_reader(tmp_path, *missing, "--json") == (5, b"")
+    assert run_with_early_reader(tmp_path, *missing, stream="stderr") == (5, b"")
 
 
 @pytest.mark.parametrize(("number", "left"), [(errno.EPIPE, 0), (errno.EINVAL, 0), (errno.ENOSPC, None)])
@@ -191,7 +191,7 @@ def test_interrupted_command_without_writes_says_so(monkeypatch, capsys):
     assert capsys.readouterr().err == "ttp-mcp: stopped.\n"
 
 
-def printed_in_ascii(folder, *command):
+def run_in_ascii(folder, *command):
     """Run a command with a 7-bit stdout; return its exit code and its output."""
     environ = {"PYTHONIOENCODING": "ascii", "HOME": str(folder), "TTP_STATE_DIR": str(folder / "state")}
     line = [sys.executable, "-m", "ttp_mcp", *command]
@@ -210,7 +210,7 @@ def printed_in_ascii(folder, *command):
 )
 def test_characters_that_stdout_cannot_encode_are_escaped(tmp_path, command, code, shown):
     """The work is done, so the command exits as done."""
-    left, out = printed_in_ascii(tmp_path, *command)
+    left, out = run_in_ascii(tmp_path, *command)
     assert left == code
     assert shown in out
 
@@ -218,16 +218,16 @@ def test_characters_that_stdout_cannot_encode_are_escaped(tmp_path, command, cod
 @pytest.mark.parametrize("command", [("call", "--sandbox", "list_integrations"), ("sandbox", "export")])
 def test_json_is_valid_on_a_7_bit_stdout(tmp_path, command):
     """With JSON's escapes, not Python's."""
-    left, out = printed_in_ascii(tmp_path, *command, "--json")
+    left, out = run_in_ascii(tmp_path, *command, "--json")
     assert left == 0
     assert re.search("[“é]", json.dumps(json.loads(out), ensure_ascii=False))
 
 
 def test_output_for_a_file_is_printed_as_utf_8(tmp_path):
     """A workspace, and settings to paste."""
-    assert "Café" in json.loads(printed_in_ascii(tmp_path, "sandbox", "export")[1])["organizations"][0]["name"]
+    assert "Café" in json.loads(run_in_ascii(tmp_path, "sandbox", "export")[1])["organizations"][0]["name"]
     (tmp_path / "Menü").mkdir()
-    _, out = printed_in_ascii(tmp_path, "install", "zed", "--print", "--media-dir", str(tmp_path / "Menü"))
+    _, out = run_in_ascii(tmp_path, "install", "zed", "--print", "--media-dir", str(tmp_path / "Menü"))
     assert json.loads(out)["context_servers"]["timetopost"]["env"]["TTP_MEDIA_DIRS"] == str(tmp_path / "Menü")
 
 
@@ -243,7 +243,7 @@ def test_settings_are_printed_though_a_folder_has_a_name_that_is_not_text(tmp_pa
     """A byte that is no UTF-8 is shown as its number there too."""
     folder = tmp_path / os.fsdecode(b"\xff")
     folder.mkdir()
-    code, out = printed_in_ascii(tmp_path, "install", "zed", "--print", "--media-dir", str(folder))
+    code, out = run_in_ascii(tmp_path, "install", "zed", "--print", "--media-dir", str(folder))
     assert code == 0
     assert r"/\udcff" in out
 

@@ -12,7 +12,7 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-from tests.server.conftest import ERAS, text_of
+from tests.server.conftest import ERAS, read_text
 from tests.server.test_server import drive_everything
 from tests.support.windows import needs_signals
 from ttp_mcp.tools import every_tool
@@ -24,7 +24,7 @@ NO_TOKEN = {"TTP_API_TOKEN": "", "TIMETOPOST_API_TOKEN": "", "TTP_API_TOKEN_FILE
 
 
 @asynccontextmanager
-async def started(folder, *arguments, era="auto", errors=None, **environment):
+async def start_client(folder, *arguments, era="auto", errors=None, **environment):
     """A client that started the server as MCP clients do."""
     parameters = StdioServerParameters(
         command=sys.executable,
@@ -44,11 +44,11 @@ async def test_every_tool_works_over_real_pipes(tmp_path, monkeypatch, era):
     (media / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
     used = set()
     environment = {"TTP_CONFIRM": "off", "TTP_MEDIA_DIRS": str(media)}
-    async with started(tmp_path / "state", "--sandbox", era=era, **environment) as client:
+    async with start_client(tmp_path / "state", "--sandbox", era=era, **environment) as client:
 
         async def call(tool, **arguments):
             result = await client.call_tool(tool, arguments)
-            assert not result.is_error, text_of(result)
+            assert not result.is_error, read_text(result)
             used.add(tool)
             return result.structured_content
 
@@ -59,18 +59,18 @@ async def test_every_tool_works_over_real_pipes(tmp_path, monkeypatch, era):
 @eras
 async def test_server_without_a_token_starts_and_says_how_to_set_it(tmp_path, era):
     """Its tools are listed; each call explains it."""
-    async with started(tmp_path, era=era) as client:
+    async with start_client(tmp_path, era=era) as client:
         assert len((await client.list_tools()).tools) == len(every_tool())
         for tool in ("list_posts", "list_integrations", "optimal_times"):
             result = await client.call_tool(tool, {})
             assert result.is_error
-            assert "no API token is set. Create one in the TimeToPost dashboard" in text_of(result)
+            assert "no API token is set. Create one in the TimeToPost dashboard" in read_text(result)
 
 
 async def test_malformed_token_is_refused_by_its_rule(tmp_path):
     """Never showing its value."""
-    async with started(tmp_path, TTP_API_TOKEN="ttp_tooshort") as client:
-        text = text_of(await client.call_tool("list_posts", {}))
+    async with start_client(tmp_path, TTP_API_TOKEN="ttp_tooshort") as client:
+        text = read_text(await client.call_tool("list_posts", {}))
     assert "it must have 52 characters and has 12." in text
     assert "tooshort" not in text
 
@@ -78,8 +78,8 @@ async def test_malformed_token_is_refused_by_its_rule(tmp_path):
 async def test_two_servers_share_one_sandbox_at_the_same_time(tmp_path):
     """Each sees the other's changes, and neither is blocked."""
     async with (
-        started(tmp_path, "--sandbox", TTP_CONFIRM="off") as one,
-        started(tmp_path, "--sandbox", TTP_CONFIRM="off", era="legacy") as two,
+        start_client(tmp_path, "--sandbox", TTP_CONFIRM="off") as one,
+        start_client(tmp_path, "--sandbox", TTP_CONFIRM="off", era="legacy") as two,
     ):
         made = []
 
@@ -87,7 +87,7 @@ async def test_two_servers_share_one_sandbox_at_the_same_time(tmp_path):
             for number in range(5):
                 post = {"content": f"{name} {number}", "account_ids": ["linkedin"]}
                 result = await client.call_tool("create_post", post)
-                assert not result.is_error, text_of(result)
+                assert not result.is_error, read_text(result)
                 made.append(result.structured_content["post_id"])
 
         async with anyio.create_task_group() as tasks:

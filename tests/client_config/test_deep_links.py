@@ -10,7 +10,7 @@ from deep_links import cursor_link, vscode_link
 pytestmark = pytest.mark.requirement("clients.links")
 
 
-def query(link):
+def parse_query(link):
     """The link's query as plain values."""
     return {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
 
@@ -18,7 +18,7 @@ def query(link):
 @pytest.mark.parametrize("sandbox", [False, True])
 def test_cursor_link_decodes_to_the_entry(sandbox):
     """Cursor shows this entry and asks before it is added."""
-    found = query(cursor_link(sandbox=sandbox))
+    found = parse_query(cursor_link(sandbox=sandbox))
     entry = json.loads(base64.b64decode(found["config"], validate=True))
     assert found["name"] == "timetopost"
     assert entry == (
@@ -30,7 +30,7 @@ def test_cursor_link_decodes_to_the_entry(sandbox):
 
 def test_vscode_link_carries_the_prompt_for_the_token():
     """VS Code asks for what the entry refers to."""
-    found = query(vscode_link())
+    found = parse_query(vscode_link())
     (prompt,) = json.loads(found["inputs"])
     env = json.loads(found["config"])["env"]
     assert env == {"TTP_API_TOKEN": f"${{input:{prompt['id']}}}"}
@@ -39,6 +39,6 @@ def test_vscode_link_carries_the_prompt_for_the_token():
 
 def test_vscode_link_to_the_sandbox_asks_for_nothing():
     """The sandbox needs no account."""
-    found = query(vscode_link(sandbox=True))
+    found = parse_query(vscode_link(sandbox=True))
     assert json.loads(found["config"])["args"] == ["ttp-mcp", "--sandbox"]
     assert "inputs" not in found

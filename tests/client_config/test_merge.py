@@ -250,8 +250,8 @@ def test_codex_entry_in_any_toml_form_is_updated_and_removed(text, newline):
     """Dotted keys, inline tables and tables in several places."""
     text = text.replace("\n", newline)
     updated = merge_entry(BY_NAME["codex"], text, LAUNCH)
-    assert entry_of(BY_NAME["codex"], updated)["command"] == "/opt/bin/ttp-mcp"
-    assert entry_of(BY_NAME["codex"], updated)["env_vars"] == ["TTP_API_TOKEN"]
+    assert read_entry(BY_NAME["codex"], updated)["command"] == "/opt/bin/ttp-mcp"
+    assert read_entry(BY_NAME["codex"], updated)["env_vars"] == ["TTP_API_TOKEN"]
     assert merge_entry(BY_NAME["codex"], updated, LAUNCH) == updated
     assert updated.count("\n") == updated.count(newline)
     removed = tomllib.loads(remove_entry(BY_NAME["codex"], updated))
@@ -262,7 +262,7 @@ def test_codex_entry_in_any_toml_form_is_updated_and_removed(text, newline):
 def test_codex_entry_is_added_to_an_inline_table():
     """No header can extend an inline table."""
     after = merge_entry(BY_NAME["codex"], "mcp_servers = { a = {} } # mine\n", SANDBOX)
-    assert entry_of(BY_NAME["codex"], after)["args"] == ["--sandbox"]
+    assert read_entry(BY_NAME["codex"], after)["args"] == ["--sandbox"]
     assert after.endswith(" # mine\n")
     assert tomllib.loads(remove_entry(BY_NAME["codex"], after)) == {"mcp_servers": {"a": {}}}
 
@@ -293,11 +293,11 @@ def test_configuration_of_each_client_never_holds_the_token(client):
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_install_after_a_login_removes_the_reference_and_nothing_else(client):
     before = merge_entry(client, "", replace(LAUNCH, media_dirs="/tmp"))
-    after = entry_of(client, merge_entry(client, before, LOGGED_IN))
+    after = read_entry(client, merge_entry(client, before, LOGGED_IN))
     assert after["env"] == {"TTP_MEDIA_DIRS": "/tmp"}
     assert "env_vars" not in after
-    named = entry_by_hand(client, command="/opt/bin/ttp-mcp", env={"TTP_API_TOKEN_FILE": "/t"})
-    assert entry_of(client, merge_entry(client, named, LOGGED_IN))["env"] == {"TTP_API_TOKEN_FILE": "/t"}
+    named = write_entry(client, command="/opt/bin/ttp-mcp", env={"TTP_API_TOKEN_FILE": "/t"})
+    assert read_entry(client, merge_entry(client, named, LOGGED_IN))["env"] == {"TTP_API_TOKEN_FILE": "/t"}
 
 
 @pytest.mark.requirement("clients.profiles")
@@ -310,7 +310,7 @@ def test_each_profile_has_an_entry_of_its_own(name):
     both = merge_entry(brand_b, with_a, replace(PROFILE, profile="brand-b"))
     servers = (tomllib.loads(both) if client.format == "toml" else json.loads(both))[client.servers]
     assert list(servers) == ["timetopost", "timetopost-brand-a", "timetopost-brand-b"]
-    assert servers["timetopost"] == entry_of(client, default)
+    assert servers["timetopost"] == read_entry(client, default)
     assert servers["timetopost-brand-a"]["env"] == {"TTP_PROFILE": "brand-a"}
     assert [list_duplicates(each, both) for each in (client, brand_a, brand_b)] == [[], [], []]
     assert remove_entry(brand_b, both) == with_a
@@ -329,14 +329,14 @@ def test_token_that_someone_wrote_into_the_file_is_left_there_and_seen():
     assert not has_literal_token(BY_NAME["cursor"], "{}")
 
 
-def entry_by_hand(client, **entry):
+def write_entry(client, **entry):
     """A file in which someone wrote an entry by hand."""
     if client.format == "toml":
-        return "[mcp_servers.timetopost]\n" + "".join(f"{key} = {toml_value(value)}\n" for key, value in entry.items())
+        return "[mcp_servers.timetopost]\n" + "".join(f"{key} = {to_toml(value)}\n" for key, value in entry.items())
     return json.dumps({client.servers: {"timetopost": entry}})
 
 
-def toml_value(value):
+def to_toml(value):
     """Text, lists and tables in TOML."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items()) + " }"
@@ -348,14 +348,14 @@ def toml_value(value):
 def test_token_by_hand_stays_the_only_way_to_it(client):
     """With another folder, in the sandbox and back: no empty file takes its place, in any client."""
     by_hand = {"TTP_API_TOKEN": "ttp_" + "a" * 48}
-    before = entry_by_hand(client, command="/opt/bin/ttp-mcp", args=[], env=by_hand)
+    before = write_entry(client, command="/opt/bin/ttp-mcp", args=[], env=by_hand)
     launch = replace(LAUNCH, media_dirs="/tmp")
     for text in (
         merge_entry(client, before, launch),
         merge_entry(client, merge_entry(client, before, SANDBOX), launch),
     ):
-        assert entry_of(client, text)["env"] == {**by_hand, "TTP_MEDIA_DIRS": "/tmp"}
-        assert "env_vars" not in entry_of(client, text)
+        assert read_entry(client, text)["env"] == {**by_hand, "TTP_MEDIA_DIRS": "/tmp"}
+        assert "env_vars" not in read_entry(client, text)
         assert "inputs" not in text
         assert has_literal_token(client, text)
         assert merge_entry(client, text, launch) == text
@@ -365,8 +365,8 @@ def test_token_by_hand_stays_the_only_way_to_it(client):
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_reference_to_a_token_by_hand_stays(client):
     """It is not ours to change."""
-    before = entry_by_hand(client, command="/opt/bin/ttp-mcp", env={"TTP_API_TOKEN": "${env:MY_TOKEN}"})
-    env = entry_of(client, merge_entry(client, before, LAUNCH))["env"]
+    before = write_entry(client, command="/opt/bin/ttp-mcp", env={"TTP_API_TOKEN": "${env:MY_TOKEN}"})
+    env = read_entry(client, merge_entry(client, before, LAUNCH))["env"]
     assert env == {"TTP_API_TOKEN": "${env:MY_TOKEN}"}
 
 
@@ -387,28 +387,28 @@ def test_reference_to_a_token_by_hand_stays(client):
 def test_arguments_that_the_person_added_stay(client, command, args):
     """Whatever started this program before, for the API, for the sandbox and back."""
     own = ["--log-level", "DEBUG"]
-    before = entry_by_hand(client, command=command, args=[*args, *own])
+    before = write_entry(client, command=command, args=[*args, *own])
     uvx = replace(LAUNCH, command="uvx", args=("ttp-mcp",))
     api, sandbox = merge_entry(client, before, uvx), merge_entry(client, before, SANDBOX)
-    assert entry_of(client, api)["args"] == ["ttp-mcp", *own]
-    assert entry_of(client, sandbox)["args"] == ["--sandbox", *own]
-    assert entry_of(client, merge_entry(client, api, SANDBOX))["args"] == ["--sandbox", *own]
-    assert entry_of(client, merge_entry(client, sandbox, LAUNCH))["args"] == own
+    assert read_entry(client, api)["args"] == ["ttp-mcp", *own]
+    assert read_entry(client, sandbox)["args"] == ["--sandbox", *own]
+    assert read_entry(client, merge_entry(client, api, SANDBOX))["args"] == ["--sandbox", *own]
+    assert read_entry(client, merge_entry(client, sandbox, LAUNCH))["args"] == own
 
 
 @pytest.mark.requirement("clients.merge.keeps")
 @pytest.mark.parametrize("args", [["mcp-remote", "https://mcp.example/mcp"], "mcp-remote", [1]])
 def test_arguments_of_another_program_go_with_it(args):
     """They would stop ours at its start."""
-    before = entry_by_hand(BY_NAME["cursor"], command="npx", args=args)
-    assert entry_of(BY_NAME["cursor"], merge_entry(BY_NAME["cursor"], before, LAUNCH))["args"] == []
+    before = write_entry(BY_NAME["cursor"], command="npx", args=args)
+    assert read_entry(BY_NAME["cursor"], merge_entry(BY_NAME["cursor"], before, LAUNCH))["args"] == []
 
 
 @pytest.mark.requirement("clients.merge.keeps")
 def test_order_of_the_persons_arguments_stays():
     """The sandbox flag stays in its place, and a value isn't taken for the program's name."""
     args = ["--path", "/ttp-mcp", "--sandbox"]
-    before = entry_by_hand(BY_NAME["codex"], command="/opt/bin/ttp-mcp", args=args, env_vars=["MINE"])
+    before = write_entry(BY_NAME["codex"], command="/opt/bin/ttp-mcp", args=args, env_vars=["MINE"])
     assert merge_entry(BY_NAME["codex"], before, SANDBOX) == before
 
 
@@ -432,7 +432,7 @@ REMOTE = {
 }
 
 
-def entry_of(client, text):
+def read_entry(client, text):
     """What the file says of this server."""
     return (tomllib.loads(text) if client.format == "toml" else json.loads(text))[client.servers]["timetopost"]
 
@@ -443,18 +443,18 @@ def entry_of(client, text):
 def test_merge_refuses_an_entry_with_a_url(name, launch):
     """Removing the entry first makes way for the new one."""
     client = BY_NAME[name]
-    before = entry_by_hand(client, **REMOTE[name])
+    before = write_entry(client, **REMOTE[name])
     with pytest.raises(InvalidFile, match=f"connects to a URL. Remove it with `ttp-mcp install {name} --remove`"):
         merge_entry(client, before, launch)
     removed = remove_entry(client, before)
-    assert entry_of(client, merge_entry(client, removed, launch))["command"] == launch.command
+    assert read_entry(client, merge_entry(client, removed, launch))["command"] == launch.command
 
 
 @pytest.mark.requirement("clients.merge.remote")
 @pytest.mark.parametrize(("kind", "refused"), [("sse", True), ("stdio", False)])
 def test_merge_refuses_any_type_but_stdio(kind, refused):
     """An entry may name its type before its URL."""
-    text = entry_by_hand(BY_NAME["claude-code"], type=kind, command="x")
+    text = write_entry(BY_NAME["claude-code"], type=kind, command="x")
     with pytest.raises(InvalidFile, match="connects to a URL") if refused else nullcontext():
         merge_entry(BY_NAME["claude-code"], text, LAUNCH)
 

@@ -93,14 +93,16 @@ class Bridge:
             return Response(status_code=202, headers=headers)
         queue = session.pending[message["id"]] = asyncio.Queue()
         session.send(message)
-        return StreamingResponse(_stream(queue, message["id"]), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            _stream_messages(queue, message["id"]), media_type="text/event-stream", headers=headers
+        )
 
     async def get(self, request: Request) -> Response:
         """Open the stream of messages that belong to no request."""
         session = self._sessions.get(request.headers.get(SESSION, ""))
         if session is None:
             return Response(status_code=404)
-        return StreamingResponse(_stream(session.unrelated, None), media_type="text/event-stream")
+        return StreamingResponse(_stream_messages(session.unrelated, None), media_type="text/event-stream")
 
     async def delete(self, request: Request) -> Response:
         """End a session."""
@@ -125,14 +127,14 @@ def _serve_copy(reading: int, writing: int, record: str | None) -> None:
     os._exit(0)
 
 
-async def _stream(queue: asyncio.Queue[dict[str, Any]], last: str | int | None) -> AsyncIterator[str]:
+async def _stream_messages(queue: asyncio.Queue[dict[str, Any]], last: str | int | None) -> AsyncIterator[str]:
     message: dict[str, Any] = {"method": ""}
     while last is None or "method" in message or message.get("id") != last:
         message = await queue.get()
         yield f"event: message\ndata: {json.dumps(message)}\n\n"
 
 
-async def serve(record: str | None) -> None:
+async def serve_bridge(record: str | None) -> None:
     """Serve until a signal."""
     bridge = Bridge(record)
     routes = [Route("/mcp", getattr(bridge, method), methods=[method.upper()]) for method in ("post", "get", "delete")]
@@ -148,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Streamable HTTP in front of the server over stdio.")
     parser.add_argument("--record", help="replay the handshake from this file, and record it there")
     options = parser.parse_args()
-    asyncio.run(serve(options.record))
+    asyncio.run(serve_bridge(options.record))
 
 
 if __name__ == "__main__":

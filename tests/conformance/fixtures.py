@@ -56,15 +56,15 @@ def add_fixtures(server: MCPServer[Any]) -> None:
     _add_prompts(server)
 
 
-def _text(text: str) -> types.TextContent:
+def _make_text(text: str) -> types.TextContent:
     return types.TextContent(type="text", text=text)
 
 
-def _image() -> types.ImageContent:
+def _make_image() -> types.ImageContent:
     return types.ImageContent(type="image", data=PIXEL, mime_type="image/png")
 
 
-def _embedded(uri: str, text: str, mime_type: str = "text/plain") -> types.EmbeddedResource:
+def _make_embedded(uri: str, text: str, mime_type: str = "text/plain") -> types.EmbeddedResource:
     return types.EmbeddedResource(
         type="resource", resource=types.TextResourceContents(uri=uri, mime_type=mime_type, text=text)
     )
@@ -79,7 +79,7 @@ def _add_contents(server: MCPServer[Any]) -> None:
     @server.tool()
     def test_image_content() -> list[types.ImageContent]:
         """Answer with one image."""
-        return [_image()]
+        return [_make_image()]
 
     @server.tool()
     def test_audio_content() -> list[types.AudioContent]:
@@ -89,16 +89,16 @@ def _add_contents(server: MCPServer[Any]) -> None:
     @server.tool()
     def test_embedded_resource() -> list[types.EmbeddedResource]:
         """Answer with one resource."""
-        return [_embedded("test://embedded-resource", "This is an embedded resource content.")]
+        return [_make_embedded("test://embedded-resource", "This is an embedded resource content.")]
 
     @server.tool()
     def test_multiple_content_types() -> list[types.TextContent | types.ImageContent | types.EmbeddedResource]:
         """Answer with one of each."""
         data = json.dumps({"test": "data", "value": 123})
         return [
-            _text("Multiple content types test:"),
-            _image(),
-            _embedded("test://mixed-content-resource", data, "application/json"),
+            _make_text("Multiple content types test:"),
+            _make_image(),
+            _make_embedded("test://mixed-content-resource", data, "application/json"),
         ]
 
     @server.tool()
@@ -126,11 +126,11 @@ class _Defaults(BaseModel):
     verified: bool = Field(default=True)
 
 
-def _titled(*pairs: tuple[str, str]) -> list[dict[str, str]]:
+def _make_titles(*pairs: tuple[str, str]) -> list[dict[str, str]]:
     return [{"const": value, "title": title} for value, title in pairs]
 
 
-_THREE = _titled(("value1", "First"), ("value2", "Second"), ("value3", "Third"))
+_THREE = _make_titles(("value1", "First"), ("value2", "Second"), ("value3", "Third"))
 _OPTIONS = ["option1", "option2", "option3"]
 
 
@@ -146,7 +146,7 @@ class _Choices(BaseModel):
     titledMulti: list[str] = Field(json_schema_extra={"items": {"anyOf": _THREE}})  # noqa: N815 - the suite's spelling
 
 
-async def _asked(ctx: Context[Any, Any], message: str, model: type[BaseModel]) -> str:
+async def _ask_user(ctx: Context[Any, Any], message: str, model: type[BaseModel]) -> str:
     result = await ctx.elicit(message=message, schema=model)
     content = result.data.model_dump_json() if result.action == "accept" else "{}"
     return f"action={result.action}, content={content}"
@@ -178,7 +178,7 @@ def _add_requests_to_the_client(server: MCPServer[Any]) -> None:
         """Let the client's model answer."""
         # Related to this call, or it waits for a stream that the client may not have opened yet.
         result = await ctx.session.create_message(  # pyright: ignore[reportDeprecated] - as above
-            messages=[types.SamplingMessage(role="user", content=_text(prompt))],
+            messages=[types.SamplingMessage(role="user", content=_make_text(prompt))],
             max_tokens=100,
             related_request_id=ctx.request_id,
         )
@@ -187,17 +187,17 @@ def _add_requests_to_the_client(server: MCPServer[Any]) -> None:
     @server.tool()
     async def test_elicitation(message: str, ctx: Context[Any, Any]) -> str:
         """Ask the user."""
-        return "User response: " + await _asked(ctx, message, _Answer)
+        return "User response: " + await _ask_user(ctx, message, _Answer)
 
     @server.tool()
     async def test_elicitation_sep1034_defaults(ctx: Context[Any, Any]) -> str:
         """Ask the user, with a default for each kind of value."""
-        return "Elicitation completed: " + await _asked(ctx, "Your data", _Defaults)
+        return "Elicitation completed: " + await _ask_user(ctx, "Your data", _Defaults)
 
     @server.tool()
     async def test_elicitation_sep1330_enums(ctx: Context[Any, Any]) -> str:
         """Ask the user, with each form of choice."""
-        return "Elicitation completed: " + await _asked(ctx, "Your choices", _Choices)
+        return "Elicitation completed: " + await _ask_user(ctx, "Your choices", _Choices)
 
     @server.tool()
     async def test_missing_capability(ctx: Context[Any, Any]) -> str:
@@ -218,7 +218,7 @@ def _add_requests_to_the_client(server: MCPServer[Any]) -> None:
         return "Reconnection test completed"
 
 
-def _form(message: str, **properties: str) -> types.ElicitRequest:
+def _make_form(message: str, **properties: str) -> types.ElicitRequest:
     schema = {
         "type": "object",
         "properties": {name: {"type": kind} for name, kind in properties.items()},
@@ -227,12 +227,12 @@ def _form(message: str, **properties: str) -> types.ElicitRequest:
     return types.ElicitRequest(params=types.ElicitRequestFormParams(message=message, requested_schema=schema))
 
 
-def _sample(text: str) -> types.CreateMessageRequest:
-    message = types.SamplingMessage(role="user", content=_text(text))
+def _make_sample(text: str) -> types.CreateMessageRequest:
+    message = types.SamplingMessage(role="user", content=_make_text(text))
     return types.CreateMessageRequest(params=types.CreateMessageRequestParams(messages=[message], max_tokens=100))
 
 
-def _said(ctx: Context[Any, Any], key: str, field: str) -> str | None:
+def _read_input(ctx: Context[Any, Any], key: str, field: str) -> str | None:
     """Return the user's input; None if this question hasn't been answered."""
     answer = (ctx.input_responses or {}).get(key)
     if not isinstance(answer, types.ElicitResult):
@@ -247,15 +247,15 @@ def _add_questions_in_results(server: MCPServer[Any]) -> None:
     @server.tool()
     async def test_input_required_result_elicitation(ctx: Context[Any, Any]) -> str | types.InputRequiredResult:
         """Ask for a name."""
-        name = _said(ctx, "user_name", "name")
-        return f"Hello, {name}!" if name else ask(input_requests={"user_name": _form("Your name?", name="string")})
+        name = _read_input(ctx, "user_name", "name")
+        return f"Hello, {name}!" if name else ask(input_requests={"user_name": _make_form("Your name?", name="string")})
 
     @server.tool()
     async def test_streaming_elicitation(ctx: Context[Any, Any]) -> str | types.InputRequiredResult:
         """Report progress, then ask: in the result, not by a request of the server's own."""
         await ctx.report_progress(progress=1, total=2)
-        name = _said(ctx, "user_name", "name")
-        return f"Hello, {name}!" if name else ask(input_requests={"user_name": _form("Your name?", name="string")})
+        name = _read_input(ctx, "user_name", "name")
+        return f"Hello, {name}!" if name else ask(input_requests={"user_name": _make_form("Your name?", name="string")})
 
     @server.tool()
     async def test_input_required_result_sampling(ctx: Context[Any, Any]) -> str | types.InputRequiredResult:
@@ -263,7 +263,7 @@ def _add_questions_in_results(server: MCPServer[Any]) -> None:
         answer = (ctx.input_responses or {}).get("capital_question")
         if isinstance(answer, types.CreateMessageResult):
             return f"The model said: {getattr(answer.content, 'text', '')}"
-        return ask(input_requests={"capital_question": _sample("What is the capital of France?")})
+        return ask(input_requests={"capital_question": _make_sample("What is the capital of France?")})
 
     @server.tool()
     async def test_input_required_result_list_roots(ctx: Context[Any, Any]) -> str | types.InputRequiredResult:
@@ -276,16 +276,16 @@ def _add_questions_in_results(server: MCPServer[Any]) -> None:
     @server.tool()
     async def test_input_required_result_request_state(ctx: Context[Any, Any]) -> str | types.InputRequiredResult:
         """Give the client something to carry and take it back."""
-        if _said(ctx, "confirm", "ok") and ctx.request_state == "carried":
+        if _read_input(ctx, "confirm", "ok") and ctx.request_state == "carried":
             return "state-ok"
-        return ask(input_requests={"confirm": _form("Go on?", ok="boolean")}, request_state="carried")
+        return ask(input_requests={"confirm": _make_form("Go on?", ok="boolean")}, request_state="carried")
 
     @server.tool()
     async def test_input_required_result_tampered_state(ctx: Context[Any, Any]) -> str | types.InputRequiredResult:
         """Give the client something to carry; the server's seal notices a change."""
         if ctx.request_state is not None:
             return "state-ok"
-        return ask(input_requests={"confirm": _form("Go on?", ok="boolean")}, request_state="carried")
+        return ask(input_requests={"confirm": _make_form("Go on?", ok="boolean")}, request_state="carried")
 
     @server.tool()
     async def test_input_required_result_multiple_inputs(ctx: Context[Any, Any]) -> str | types.InputRequiredResult:
@@ -293,8 +293,8 @@ def _add_questions_in_results(server: MCPServer[Any]) -> None:
         if {"user_name", "greeting", "client_roots"} <= (ctx.input_responses or {}).keys():
             return "done"
         requests: dict[str, types.InputRequest] = {
-            "user_name": _form("Your name?", name="string"),
-            "greeting": _sample("Say hello"),
+            "user_name": _make_form("Your name?", name="string"),
+            "greeting": _make_sample("Say hello"),
             "client_roots": types.ListRootsRequest(),
         }
         return ask(input_requests=requests, request_state="three questions")
@@ -303,15 +303,15 @@ def _add_questions_in_results(server: MCPServer[Any]) -> None:
     async def test_input_required_result_multi_round(ctx: Context[Any, Any]) -> str | types.InputRequiredResult:
         """Ask twice, one question after the other."""
         carried = json.loads(ctx.request_state or "{}")
-        if "name" in carried and (color := _said(ctx, "step2", "color")):
+        if "name" in carried and (color := _read_input(ctx, "step2", "color")):
             return f"{carried['name']} likes {color}."
-        if "asked" in carried and (name := _said(ctx, "step1", "name")):
+        if "asked" in carried and (name := _read_input(ctx, "step1", "name")):
             return ask(
-                input_requests={"step2": _form("Step 2: your color?", color="string")},
+                input_requests={"step2": _make_form("Step 2: your color?", color="string")},
                 request_state=json.dumps({"name": name}),
             )
         return ask(
-            input_requests={"step1": _form("Step 1: your name?", name="string")},
+            input_requests={"step1": _make_form("Step 1: your name?", name="string")},
             request_state=json.dumps({"asked": True}),
         )
 
@@ -321,9 +321,9 @@ def _add_questions_in_results(server: MCPServer[Any]) -> None:
         has = ctx.client_capabilities or types.ClientCapabilities()
         requests: dict[str, types.InputRequest] = {}
         if has.sampling is not None:
-            requests["sample"] = _sample("Say hello")
+            requests["sample"] = _make_sample("Say hello")
         if has.elicitation is not None:
-            requests["ask"] = _form("Your name?", name="string")
+            requests["ask"] = _make_form("Your name?", name="string")
         return ask(input_requests=requests, request_state="asked")
 
     @server.prompt()
@@ -331,10 +331,10 @@ def _add_questions_in_results(server: MCPServer[Any]) -> None:
         ctx: Context[Any, Any],
     ) -> list[UserMessage] | types.InputRequiredResult:
         """Ask before the prompt is made."""
-        context = _said(ctx, "user_context", "context")
+        context = _read_input(ctx, "user_context", "context")
         if context:
-            return [UserMessage(content=_text(f"Context: {context}"))]
-        return ask(input_requests={"user_context": _form("Which context?", context="string")})
+            return [UserMessage(content=_make_text(f"Context: {context}"))]
+        return ask(input_requests={"user_context": _make_form("Which context?", context="string")})
 
 
 def _add_changes(server: MCPServer[Any]) -> None:
@@ -385,22 +385,22 @@ def _add_prompts(server: MCPServer[Any]) -> None:
     @server.prompt()
     def test_simple_prompt() -> list[UserMessage]:
         """One message."""
-        return [UserMessage(content=_text("This is a simple prompt for testing."))]
+        return [UserMessage(content=_make_text("This is a simple prompt for testing."))]
 
     @server.prompt()
     def test_prompt_with_arguments(arg1: str, arg2: str) -> list[UserMessage]:
         """One message with two arguments in it."""
-        return [UserMessage(content=_text(f"Prompt with arguments: arg1='{arg1}', arg2='{arg2}'"))]
+        return [UserMessage(content=_make_text(f"Prompt with arguments: arg1='{arg1}', arg2='{arg2}'"))]
 
     @server.prompt()
     def test_prompt_with_embedded_resource(resourceUri: str) -> list[UserMessage]:  # noqa: N803 - the suite's name
         """A resource and a message."""
         return [
-            UserMessage(content=_embedded(resourceUri, "Embedded resource content for testing.")),
-            UserMessage(content=_text("Please process the embedded resource above.")),
+            UserMessage(content=_make_embedded(resourceUri, "Embedded resource content for testing.")),
+            UserMessage(content=_make_text("Please process the embedded resource above.")),
         ]
 
     @server.prompt()
     def test_prompt_with_image() -> list[UserMessage]:
         """An image and a message."""
-        return [UserMessage(content=_image()), UserMessage(content=_text("Please analyze the image above."))]
+        return [UserMessage(content=_make_image()), UserMessage(content=_make_text("Please analyze the image above."))]

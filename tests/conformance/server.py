@@ -70,7 +70,7 @@ class FixtureServer(TtpServer):
         for method, params in NAMED:
             self.add_request_handler(method, params, self._chosen(method))
         for method, params in QUIET:
-            self.add_request_handler(method, params, _nothing)
+            self.add_request_handler(method, params, _return_nothing)
         self.add_request_handler(
             "subscriptions/listen", types.SubscriptionsListenRequestParams, ListenHandler(fixtures._subscriptions)
         )
@@ -101,7 +101,7 @@ class FixtureServer(TtpServer):
         return handle
 
 
-async def _nothing(_: Any, __: Any) -> types.EmptyResult:
+async def _return_nothing(_: Any, __: Any) -> types.EmptyResult:
     return types.EmptyResult()
 
 
@@ -118,7 +118,7 @@ def serve_pipes(settings: Settings, record: str | None) -> None:
         anyio.run(lambda: serve_stdio(create_server(settings), handshake=handshake))
 
 
-async def serve(port: int, settings: Settings, *, stateless: bool) -> None:
+async def serve_http(port: int, settings: Settings, *, stateless: bool) -> None:
     """Serve until the process is stopped."""
     server = create_server(settings)
     options = Options("http", port=port)
@@ -145,7 +145,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as state:
         settings = Settings(zone=ZoneInfo("UTC"), state_dir=Path(state))
-        anyio.run(lambda: serve(options.port, settings, stateless=options.stateless))
+        anyio.run(lambda: serve_http(options.port, settings, stateless=options.stateless))
 
 
 if __name__ == "__main__":

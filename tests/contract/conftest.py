@@ -23,7 +23,7 @@ def contract() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def resolved(contract: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def resolve_reference(contract: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Return an object of the document, or the target of its `$ref`."""
 
     def resolve(node: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def operations(contract: dict[str, Any]) -> dict[str, tuple[str, str, dict[str, 
 
 
 @pytest.fixture(scope="session")
-def problems(contract: dict[str, Any]) -> Callable[[dict[str, Any], object], list[str]]:
+def list_violations(contract: dict[str, Any]) -> Callable[[dict[str, Any], object], list[str]]:
     """List the violations of a schema of the document by a value."""
     formats = FormatChecker()
     formats.checks("date-time", raises=ValueError)(is_instant)

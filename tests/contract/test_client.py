@@ -95,20 +95,22 @@ class Answering:
         return JSONResponse(self.body, self.status)
 
 
-def examples(operation: Json, resolved: Resolve, *, good: bool) -> list[tuple[str, Json]]:
+def list_examples(operation: Json, resolve_reference: Resolve, *, good: bool) -> list[tuple[str, Json]]:
     """Return status and body of each example response."""
     return [
         (status, example["value"])
         for status, answer in operation["responses"].items()
         if (status < "400") is good
-        for example in resolved(answer)["content"]["application/json"]["examples"].values()
+        for example in resolve_reference(answer)["content"]["application/json"]["examples"].values()
     ]
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_client_reads_every_example_response(name: str, operations: Operations, resolved: Resolve) -> None:
+async def test_client_reads_every_example_response(
+    name: str, operations: Operations, resolve_reference: Resolve
+) -> None:
     _, _, operation = operations[name]
-    for status, body in examples(operation, resolved, good=True):
+    for status, body in list_examples(operation, resolve_reference, good=True):
         api = Answering(int(status), body).client()
         await CALLS[name](api)
         await api.aclose()
@@ -116,11 +118,11 @@ async def test_client_reads_every_example_response(name: str, operations: Operat
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_client_turns_every_example_error_into_its_kind(
-    name: str, operations: Operations, resolved: Resolve
+    name: str, operations: Operations, resolve_reference: Resolve
 ) -> None:
     """The kind follows from the status, and the message is complete."""
     _, _, operation = operations[name]
-    for status, body in examples(operation, resolved, good=False):
+    for status, body in list_examples(operation, resolve_reference, good=False):
         api = Answering(int(status), body).client()
         with pytest.raises(ApiError) as raised:
             await CALLS[name](api)
@@ -133,11 +135,11 @@ async def test_client_turns_every_example_error_into_its_kind(
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_client_sends_only_requests_that_the_contract_allows(
-    name: str, operations: Operations, resolved: Resolve, problems: Problems
+    name: str, operations: Operations, resolve_reference: Resolve, list_violations: Problems
 ) -> None:
     """Method, path, query, headers and body conform to the operation."""
     method, path, operation = operations[name]
-    status, body = examples(operation, resolved, good=True)[0]
+    status, body = list_examples(operation, resolve_reference, good=True)[0]
     answering = Answering(int(status), body)
     api = answering.client()
     await CALLS[name](api)
@@ -151,7 +153,7 @@ async def test_client_sends_only_requests_that_the_contract_allows(
     if "requestBody" in operation:
         assert headers["content-type"] == "application/json"
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        assert problems(schema, json.loads(sent)) == []
+        assert list_violations(schema, json.loads(sent)) == []
     else:
         assert sent == b""
 
@@ -160,8 +162,10 @@ def test_client_has_a_call_for_every_operation(operations: Operations) -> None:
     assert set(CALLS) == set(operations)
 
 
-async def test_client_keeps_the_values_of_the_documented_examples(operations: Operations, resolved: Resolve) -> None:
-    listed = Answering(200, examples(operations["listPosts"][2], resolved, good=True)[0][1])
+async def test_client_keeps_the_values_of_the_documented_examples(
+    operations: Operations, resolve_reference: Resolve
+) -> None:
+    listed = Answering(200, list_examples(operations["listPosts"][2], resolve_reference, good=True)[0][1])
     api = listed.client()
     [post] = await api.posts.list()
     assert (post.id, post.content, post.platforms, post.status) == (POST_ID, "Launch day! 🚀", ["twitter"], "scheduled")
@@ -169,7 +173,7 @@ async def test_client_keeps_the_values_of_the_documented_examples(operations: Op
     assert post.published_at is None
     assert post.media_urls == ["https://media.timetopost.co/uploads/launch.jpg"]
     await api.aclose()
-    times = Answering(200, examples(operations["optimalTimes"][2], resolved, good=True)[0][1])
+    times = Answering(200, list_examples(operations["optimalTimes"][2], resolve_reference, good=True)[0][1])
     api = times.client()
     found = await api.analytics.optimal_times()
     assert found.best_hours == [(18, 0.92), (9, 0.81)]

@@ -39,21 +39,21 @@ VENDOR = {
 }
 
 
-def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def walk_nodes(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every node of the document with its path, except inside examples."""
     yield path, node
     if isinstance(node, dict):
         for key, value in node.items():
             if key != "value":
-                yield from walk(value, f"{path}/{key}")
+                yield from walk_nodes(value, f"{path}/{key}")
     elif isinstance(node, list):
         for number, value in enumerate(node):
-            yield from walk(value, f"{path}/{number}")
+            yield from walk_nodes(value, f"{path}/{number}")
 
 
-def named(contract: Json) -> Iterator[tuple[str, Json]]:
+def list_sourced_nodes(contract: Json) -> Iterator[tuple[str, Json]]:
     """Yield everything that must name its source."""
-    for path, node in walk(contract):
+    for path, node in walk_nodes(contract):
         if not isinstance(node, dict):
             continue
         if "operationId" in node and "responses" in node:
@@ -74,11 +74,11 @@ def test_contract_is_valid_openapi(contract: Json) -> None:
 
 
 @pytest.mark.requirement("contract.document")
-def test_every_reference_in_the_contract_has_a_target(contract: Json, resolved: Resolve) -> None:
+def test_every_reference_in_the_contract_has_a_target(contract: Json, resolve_reference: Resolve) -> None:
     """Each `$ref` has a component, and each component a `$ref`, unless it describes something outside of the operations."""
-    pointed = {node["$ref"] for _, node in walk(contract) if isinstance(node, dict) and "$ref" in node}
+    pointed = {node["$ref"] for _, node in walk_nodes(contract) if isinstance(node, dict) and "$ref" in node}
     for reference in pointed:
-        assert resolved({"$ref": reference})
+        assert resolve_reference({"$ref": reference})
     there = {
         f"#/components/{kind}/{name}"
         for kind in ("schemas", "parameters", "responses")
@@ -92,7 +92,9 @@ def test_every_reference_in_the_contract_has_a_target(contract: Json, resolved: 
 def test_requests_are_closed_and_responses_are_open(contract: Json) -> None:
     """Only schemas of requests refuse unknown fields."""
     closed = {
-        path for path, node in walk(contract) if isinstance(node, dict) and node.get("additionalProperties") is False
+        path
+        for path, node in walk_nodes(contract)
+        if isinstance(node, dict) and node.get("additionalProperties") is False
     }
     assert closed == {"/components/schemas/PostCreate", "/components/schemas/PresignRequest"}
 
@@ -100,7 +102,7 @@ def test_requests_are_closed_and_responses_are_open(contract: Json) -> None:
 @pytest.mark.requirement("contract.sources")
 def test_every_operation_field_and_example_has_a_source(contract: Json) -> None:
     """Each names its source, one of the known ones."""
-    found = dict(named(contract))
+    found = dict(list_sourced_nodes(contract))
     assert [path for path, node in found.items() if node.get("x-source") not in SOURCES] == []
     assert len(found) > 150
 
@@ -131,10 +133,12 @@ def test_contract_and_sandbox_have_the_operations_of_their_source(
 
 
 @pytest.mark.requirement("contract.document")
-def test_every_operation_has_an_example_request_response_and_error(operations: Operations, resolved: Resolve) -> None:
+def test_every_operation_has_an_example_request_response_and_error(
+    operations: Operations, resolve_reference: Resolve
+) -> None:
     """Each example conforms to the schema beside it."""
     for name, (method, _, operation) in operations.items():
-        answers = {status: content(resolved(answer)) for status, answer in operation["responses"].items()}
+        answers = {status: find_content(resolve_reference(answer)) for status, answer in operation["responses"].items()}
         assert all(answer["examples"] for answer in answers.values()), name
         assert {"200", "201"} & set(answers), name
         assert {"400", "401", "403"} <= set(answers), name
@@ -142,38 +146,40 @@ def test_every_operation_has_an_example_request_response_and_error(operations: O
 
 
 @pytest.mark.requirement("contract.document")
-def test_examples_conform_to_the_schemas_beside_them(contract: Json, problems: Problems) -> None:
+def test_examples_conform_to_the_schemas_beside_them(contract: Json, list_violations: Problems) -> None:
     """Requests, responses and errors."""
     checked = 0
-    for path, node in walk(contract):
+    for path, node in walk_nodes(contract):
         if isinstance(node, dict) and "schema" in node and "examples" in node:
             for name, example in node["examples"].items():
-                assert problems(node["schema"], example["value"]) == [], f"{path}: {name}"
+                assert list_violations(node["schema"], example["value"]) == [], f"{path}: {name}"
                 checked += 1
     assert checked > 30
 
 
 @pytest.mark.requirement("contract.document")
-def test_every_error_has_the_documented_shape(contract: Json, operations: Operations, resolved: Resolve) -> None:
+def test_every_error_has_the_documented_shape(
+    contract: Json, operations: Operations, resolve_reference: Resolve
+) -> None:
     """Every 4xx is `success: false` with a message."""
     for name, (_, _, operation) in operations.items():
         for status, answer in operation["responses"].items():
-            is_error = content(resolved(answer))["schema"] == {"$ref": "#/components/schemas/Error"}
+            is_error = find_content(resolve_reference(answer))["schema"] == {"$ref": "#/components/schemas/Error"}
             assert is_error == (status >= "400"), f"{name} {status}"
     for name, answer in contract["components"]["responses"].items():
-        assert content(answer)["schema"] == {"$ref": "#/components/schemas/Error"}, name
+        assert find_content(answer)["schema"] == {"$ref": "#/components/schemas/Error"}, name
 
 
-def content(holder: Json) -> Json:
+def find_content(holder: Json) -> Json:
     """Return the JSON content of a request or a response."""
     return holder["content"]["application/json"]
 
 
 @pytest.mark.requirement("contract.document")
-def test_schemas_refuse_invalid_values(problems: Problems) -> None:
+def test_schemas_refuse_invalid_values(list_violations: Problems) -> None:
     """The check behind these tests finds violations."""
     post = {"$ref": "#/components/schemas/PostCreate"}
-    assert problems(post, {"content": "Hello", "accountIds": ["acc_1"]}) == []
+    assert list_violations(post, {"content": "Hello", "accountIds": ["acc_1"]}) == []
     for broken in (
         {"content": "Hello"},
         {"content": "Hello", "accountIds": ["acc_1"], "platforms": ["twitter"]},
@@ -185,4 +191,4 @@ def test_schemas_refuse_invalid_values(problems: Problems) -> None:
         {"content": "Hello", "accountIds": ["acc_1"], "mediaUrls": ["http://example.com/a.jpg"]},
         {"content": "Hello", "accountIds": ["acc_1"], "draft": True},
     ):
-        assert problems(post, broken) != [], broken
+        assert list_violations(post, broken) != [], broken

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.requirement("contract.apart")
 PACKAGE = Path(ttp_mcp.__file__).parent
 
 
-def imported(file: Path) -> Iterator[str]:
+def list_imports(file: Path) -> Iterator[str]:
     """Return the modules that a file imports; relative imports aren't used here."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -23,18 +23,18 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def within(name: str, package: str) -> bool:
+def is_within(name: str, package: str) -> bool:
     """Check whether a module is a package or in it."""
     return name == package or name.startswith(f"{package}.")
 
 
-def reached(start: Path) -> set[str]:
+def find_reached(start: Path) -> set[str]:
     """Return our modules that files below a folder import, directly or through others."""
     found: set[str] = set()
     files = list(start.rglob("*.py"))
     while files:
-        for name in imported(files.pop()):
-            if within(name, "ttp_mcp") and name not in found:
+        for name in list_imports(files.pop()):
+            if is_within(name, "ttp_mcp") and name not in found:
                 found.add(name)
                 path = PACKAGE.parent.joinpath(*name.split("."))
                 files += [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
@@ -43,11 +43,11 @@ def reached(start: Path) -> set[str]:
 
 def test_sandbox_imports_nothing_of_ours_outside_itself() -> None:
     """Every module that the sandbox imports is part of the sandbox."""
-    assert [name for name in reached(PACKAGE / "sandbox") if not within(name, "ttp_mcp.sandbox")] == []
+    assert [name for name in find_reached(PACKAGE / "sandbox") if not is_within(name, "ttp_mcp.sandbox")] == []
 
 
 def test_client_imports_nothing_of_the_sandbox() -> None:
     """Neither directly nor through another module."""
-    found = reached(PACKAGE / "api")
-    assert [name for name in found if within(name, "ttp_mcp.sandbox")] == []
+    found = find_reached(PACKAGE / "api")
+    assert [name for name in found if is_within(name, "ttp_mcp.sandbox")] == []
     assert "ttp_mcp.credentials.Token" in found

@@ -31,7 +31,7 @@ NOW = datetime(2026, 6, 1, 9, tzinfo=UTC)
 STATUSES_OF_VALID = ["200", "201", "404", "409"]
 
 
-def narrowed(contract: dict[str, Any], sandbox: Sandbox) -> dict[str, Any]:
+def narrow_contract(contract: dict[str, Any], sandbox: Sandbox) -> dict[str, Any]:
     """Add to the contract what JSON Schema can't express: the existing accounts, posts and organizations.
 
     All targets are accounts on X, so a length is the only platform rule that applies.
@@ -52,17 +52,17 @@ def narrowed(contract: dict[str, Any], sandbox: Sandbox) -> dict[str, Any]:
     wanted["content"]["maxLength"] = 280
     components["parameters"]["PostId"]["schema"] = {"enum": posts[:30]}
     components["parameters"]["Organization"]["schema"] = {"enum": ["org_harbor_cafe"]}
-    return without_examples(contract)
+    return remove_examples(contract)
 
 
-def without_examples(node: Any) -> Any:
+def remove_examples(node: Any) -> Any:
     """Remove the examples, whose accounts and posts don't exist in this workspace."""
     if isinstance(node, dict):
-        return {key: without_examples(value) for key, value in node.items() if key != "examples"}
-    return [without_examples(entry) for entry in node] if isinstance(node, list) else node
+        return {key: remove_examples(value) for key, value in node.items() if key != "examples"}
+    return [remove_examples(entry) for entry in node] if isinstance(node, list) else node
 
 
-def config(sandbox: Sandbox, cases: int) -> SchemathesisConfig:
+def make_config(sandbox: Sandbox, cases: int) -> SchemathesisConfig:
     """Every check and phase, with a fixed seed; a valid request must be accepted, unless it names a deleted post."""
     return SchemathesisConfig.from_dict(
         {
@@ -89,7 +89,8 @@ def test_generated_requests_get_responses_of_the_contract(sandbox: Sandbox) -> N
     future = st.datetimes(min_value=datetime(2026, 6, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
     schemathesis.openapi.format("date-time", future.map(datetime.isoformat))
     schema = schemathesis.openapi.from_dict(
-        narrowed(yaml.safe_load(CONTRACT.read_text(encoding="utf-8")), sandbox), config=config(sandbox, CASES)
+        narrow_contract(yaml.safe_load(CONTRACT.read_text(encoding="utf-8")), sandbox),
+        config=make_config(sandbox, CASES),
     )
     schema.app = sandbox.app
     phases, statuses, failures, errors = Counter[str](), Counter[int](), [], []

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.tools.conftest import Agent, Connect, clock, connect, demo_folder, open_sandbox, settings
+from tests.tools.conftest import Agent, Connect, clock, connect_agent, demo_folder, open_sandbox, settings
 
-__all__ = ["clock", "connect", "conversation", "demo_folder", "open_sandbox", "settings"]
+__all__ = ["clock", "connect_agent", "conversation", "demo_folder", "open_sandbox", "settings"]
 
 ZONE = ZoneInfo("Europe/Paris")
 
@@ -38,25 +38,25 @@ class Conversation:
     async def call(self, tool: str, /, **arguments: Any) -> Reply:
         """Call a tool that must succeed."""
         self.calls.append(tool)
-        return Reply(*await self.agent.ok(tool, **arguments))
+        return Reply(*await self.agent.expect_ok(tool, **arguments))
 
     def posts(self) -> dict[str, dict[str, Any]]:
         """Posts of the sandbox by id, oldest first, with `due` as local time (YYYY-MM-DDTHH:MM) or None."""
         with self.agent.sandbox.store.reading() as db:
             rows = db.execute("SELECT * FROM posts WHERE organization_id = 'org_harbor_cafe' ORDER BY sequence")
-            return {row["id"]: {**dict(row), "due": local_time(row["scheduled_at"])} for row in rows}
+            return {row["id"]: {**dict(row), "due": to_local_time(row["scheduled_at"])} for row in rows}
 
-    def added(self) -> list[dict[str, Any]]:
+    def list_added(self) -> list[dict[str, Any]]:
         """Posts that are new since the first call, oldest first."""
         return [post for post_id, post in self.posts().items() if post_id not in self.before]
 
-    def removed(self) -> list[dict[str, Any]]:
+    def list_removed(self) -> list[dict[str, Any]]:
         """Posts that existed before and no longer do."""
         now = self.posts()
         return [post for post_id, post in self.before.items() if post_id not in now]
 
 
-def local_time(milliseconds: int | None) -> str | None:
+def to_local_time(milliseconds: int | None) -> str | None:
     """Return the wall clock time of an instant in the zone of the settings."""
     if milliseconds is None:
         return None
@@ -64,7 +64,7 @@ def local_time(milliseconds: int | None) -> str | None:
 
 
 @pytest.fixture
-async def conversation(connect: Connect) -> AsyncIterator[Conversation]:
+async def conversation(connect_agent: Connect) -> AsyncIterator[Conversation]:
     """A conversation over the demo workspace; the time is Tuesday, 24 November 2026, 09:02 in Paris."""
-    async with connect() as agent:
+    async with connect_agent() as agent:
         yield Conversation(agent)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conversations.conftest import Conversation
-from tests.support.media_files import png
+from tests.support.media_files import build_png
 
 DATES = ("2026-11-30", "2026-12-01", "2026-12-02", "2026-12-03", "2026-12-04")
 
@@ -20,10 +20,10 @@ async def test_five_posts_at_fixed_times_take_two_calls(conversation):
     plan = await conversation.call("plan_posts", posts=posts)
     done = await conversation.call("apply_plan", plan_id=plan.data["plan_id"])
     assert conversation.calls == ["plan_posts", "apply_plan"]
-    sent = [(post["content"], post["due"], post["status"]) for post in conversation.added()]
+    sent = [(post["content"], post["due"], post["status"]) for post in conversation.list_added()]
     assert sent == [(text, when, "scheduled") for text, when in zip(texts, times, strict=True)]
     assert all(text in done.text for text in texts)
-    assert conversation.removed() == []
+    assert conversation.list_removed() == []
 
 
 @pytest.mark.requirement("conversations.moves")
@@ -37,18 +37,18 @@ async def test_moving_posts_takes_one_call_more_than_there_are_posts(conversatio
     times = [f"2026-11-28T{9 + number:02d}:00" for number in range(len(posts))]
     for post, when in zip(posts, times, strict=True):
         await conversation.call("reschedule_post", post_id=post["id"], scheduled_at=when)
-    assert sorted(post["due"] for post in conversation.added()) == times
-    assert {post["id"] for post in conversation.removed()} == {post["id"] for post in posts}
+    assert sorted(post["due"] for post in conversation.list_added()) == times
+    assert {post["id"] for post in conversation.list_removed()} == {post["id"] for post in posts}
     assert len(conversation.calls) == len(posts) + 1
 
 
 @pytest.mark.requirement("conversations.moves")
-async def test_scheduling_a_local_photo_takes_two_calls(connect, tmp_path):
+async def test_scheduling_a_local_photo_takes_two_calls(connect_agent, tmp_path):
     """User: "Post sunset.png on LinkedIn tomorrow at 9." """
     folder = tmp_path / "photos"
     folder.mkdir()
-    (folder / "sunset.png").write_bytes(png(1080, 1080))
-    async with connect(media_dirs=(folder,)) as agent:
+    (folder / "sunset.png").write_bytes(build_png(1080, 1080))
+    async with connect_agent(media_dirs=(folder,)) as agent:
         conversation = Conversation(agent)
         photo = await conversation.call("upload_media", source="sunset.png")
         url = photo.data["public_url"]
@@ -59,7 +59,7 @@ async def test_scheduling_a_local_photo_takes_two_calls(connect, tmp_path):
             media_urls=[url],
             scheduled_at="2026-11-25T09:00",
         )
-        (post,) = conversation.added()
+        (post,) = conversation.list_added()
     assert post["due"] == "2026-11-25T09:00"
     assert url in post["media_urls"]
     assert conversation.calls == ["upload_media", "create_post"]

@@ -10,7 +10,7 @@ LONG = " ".join(f"Sentence number {number} tells what the cafe serves on that da
 async def test_posting_now_takes_one_call(conversation):
     """The answer contains the time."""
     reply = await conversation.call("create_post", content="We are open", platforms=["linkedin"], scheduled_at="now")
-    (post,) = conversation.added()
+    (post,) = conversation.list_added()
     assert post["due"] == "2026-11-24T09:04"
     assert "09:04" in reply.text
     assert len(conversation.calls) == 1
@@ -24,7 +24,7 @@ async def test_scheduling_on_two_named_accounts_takes_one_call(conversation):
         account_ids=["@harborcafe_berlin", "linkedin"],
         scheduled_at="2026-12-01T09:00",
     )
-    (post,) = conversation.added()
+    (post,) = conversation.list_added()
     assert post["due"] == "2026-12-01T09:00"
     assert len(conversation.calls) == 1
 
@@ -35,7 +35,7 @@ async def test_fixing_a_typo_takes_two_calls(conversation):
     reply = await conversation.call("reschedule_post", post_id=posts[0]["id"], content="The right words")
     assert "Changed: text (was " in reply.text
     assert "Unchanged: time, accounts" in reply.text
-    (old,), (new,) = conversation.removed(), conversation.added()
+    (old,), (new,) = conversation.list_removed(), conversation.list_added()
     assert (new["content"], new["due"], new["media_urls"]) == ("The right words", old["due"], old["media_urls"])
     assert len(conversation.calls) == 2
 
@@ -46,7 +46,7 @@ async def test_posting_a_long_text_as_a_thread_takes_two_calls(conversation):
     assert len(LONG) >= 850
     reply = await conversation.call("check_post", content=LONG, **account)
     await conversation.call("create_post", **reply.data["proposed_thread"], **account)
-    (post,) = conversation.added()
+    (post,) = conversation.list_added()
     assert len(post["content"]) <= 280
     assert len(conversation.calls) == 2
 
@@ -56,7 +56,7 @@ async def test_repeating_a_post_of_last_week_takes_two_calls(conversation):
     listed = await conversation.call("list_posts", status="published", after="2026-11-16", before="2026-11-22")
     old = conversation.before[listed.data["posts"][0]["id"]]
     await conversation.call("create_post", copy_of=old["id"], scheduled_at="2026-11-26T09:00")
-    (new,) = conversation.added()
+    (new,) = conversation.list_added()
     assert new["due"] == "2026-11-26T09:00"
     assert [new[name] for name in ("content", "media_urls", "thread")] == [
         old[name] for name in ("content", "media_urls", "thread")

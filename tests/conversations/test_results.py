@@ -13,7 +13,7 @@ def turn_off(conversation: Conversation) -> None:
 
 async def make_draft(conversation: Conversation) -> str:
     """Return the id of a draft from an earlier conversation."""
-    _, data = await conversation.agent.ok("create_post", content="The new oven is here", platforms=["linkedin"])
+    _, data = await conversation.agent.expect_ok("create_post", content="The new oven is here", platforms=["linkedin"])
     return data["post_id"]
 
 
@@ -76,7 +76,7 @@ async def test_missing_endpoints_are_reported_in_one_sentence(conversation):
     turn_off(conversation)
     for tool, arguments in (("post_results", {"after": "2026-08-01"}), ("publish_post", {"post_id": post_id})):
         for _ in range(2):
-            words = await conversation.agent.refused(tool, **arguments)
+            words = await conversation.agent.expect_error(tool, **arguments)
             assert "this TimeToPost account's API has no " in words
             assert words.count(". ") == 0
     assert conversation.posts()[post_id]["status"] == "draft"

@@ -18,7 +18,7 @@ POST = PostCreate("Doors open at ten", account_ids=("a", "b"), scheduled_at=STAR
 OTHER = PostCreate("Doors close at six", platforms=("LinkedIn", "x"))
 
 
-async def begin(ledger: Ledger, post: PostCreate = POST, **options: object) -> Write:
+async def begin_create(ledger: Ledger, post: PostCreate = POST, **options: object) -> Write:
     write = await ledger.begin_create(post, tool="create_post", **options)  # pyright: ignore[reportArgumentType] - options of a test
     assert isinstance(write, Write)
     return write
@@ -29,8 +29,8 @@ async def test_every_write_is_kept_in_full(ledger: Ledger, clock: ManualClock) -
     """With the time of its beginning."""
     raw = {"id": "p3", "content": "Gone", "accountIds": ["c"]}
     writes = [
-        await begin(ledger, POST, replaces="p0"),
-        await begin(ledger, OTHER),
+        await begin_create(ledger, POST, replaces="p0"),
+        await begin_create(ledger, OTHER),
         await ledger.begin_delete("p3", Post(raw), tool="delete_post"),
         await ledger.begin_delete("p4", None, tool="undo_plan"),
         await ledger.begin_publish("p5", tool="publish_post"),
@@ -69,7 +69,7 @@ async def test_every_write_is_kept_in_full(ledger: Ledger, clock: ManualClock) -
 async def test_create_is_claimed_for_each_of_its_targets(ledger: Ledger) -> None:
     """A platform is claimed with its accounts, each of them once."""
     digest = content_digest(OTHER)
-    write = await begin(ledger, OTHER, target_ids=("a", "b", "a"))
+    write = await begin_create(ledger, OTHER, target_ids=("a", "b", "a"))
 
     names = ("account a", "account b", "platform linkedin", "platform x")
     assert write.keys == tuple(f"{digest} {name}" for name in names)
@@ -127,7 +127,7 @@ async def test_limit_counts_the_writes_of_the_last_hour(ledger: Ledger, clock: M
 
 @pytest.mark.requirement("ledger.unfinished")
 async def test_write_is_open_for_90_seconds_and_listed_for_seven_days(ledger: Ledger, clock: ManualClock) -> None:
-    await begin(ledger)
+    await begin_create(ledger)
     clock.move(90)
     assert [each.is_open for each in await ledger.list_unfinished()] == [True]
     clock.move(0.001)
@@ -141,7 +141,7 @@ async def test_write_is_open_for_90_seconds_and_listed_for_seven_days(ledger: Le
 @pytest.mark.requirement("writes.no-mistaken-identity")
 async def test_post_is_claimed_by_one_write(ledger: Ledger, clock: ManualClock) -> None:
     """For as long as the history is kept."""
-    first, second = await begin(ledger), await begin(ledger, OTHER)
+    first, second = await begin_create(ledger), await begin_create(ledger, OTHER)
     post = Post({"id": "p1"})
 
     assert await ledger.find_claimed_posts(["p1", "p2"]) == set()
@@ -160,7 +160,7 @@ async def test_twin_is_another_create_of_the_same_content_without_a_known_outcom
 ) -> None:
     """For seven days. Created posts, other content and the write itself don't count."""
     digest = content_digest(POST)
-    write = await begin(ledger)
+    write = await begin_create(ledger)
     assert not await ledger.has_unresolved_twin(write.id, digest)
     assert await ledger.has_unresolved_twin("another", digest)
     assert not await ledger.has_unresolved_twin("another", content_digest(OTHER))
@@ -170,7 +170,7 @@ async def test_twin_is_another_create_of_the_same_content_without_a_known_outcom
     assert await ledger.has_unresolved_twin("another", digest)
     clock.move(0.001)
     assert not await ledger.has_unresolved_twin("another", digest)
-    created = await begin(ledger, allow_duplicate=True)
+    created = await begin_create(ledger, allow_duplicate=True)
     await ledger.finish(created, "created", Post({"id": "p1"}))
     assert not await ledger.has_unresolved_twin("another", digest)
 
@@ -184,7 +184,7 @@ async def test_post_counts_as_deleted_once_the_outcome_is_known(
     ledger: Ledger, clock: ManualClock, outcome: str | None, known: bool
 ) -> None:
     """It is kept with its content for 400 days; its create no longer blocks another one."""
-    created = await begin(ledger)
+    created = await begin_create(ledger)
     await ledger.finish(created, "created", Post({"id": "p1"}))
     raw = {"id": "p1", "content": POST.content}
     deleted = await ledger.begin_delete("p1", Post(raw), tool="delete_post")
@@ -204,7 +204,7 @@ async def test_post_counts_as_deleted_once_the_outcome_is_known(
 
 @pytest.mark.requirement("writes.duplicates")
 async def test_create_of_a_post_that_is_gone_is_not_a_duplicate(ledger: Ledger) -> None:
-    created = await begin(ledger)
+    created = await begin_create(ledger)
     await ledger.finish(created, "created", Post({"id": "p1"}))
 
     assert await ledger.find_prior_create(POST, gone=["p2"]) is not None
@@ -214,13 +214,13 @@ async def test_create_of_a_post_that_is_gone_is_not_a_duplicate(ledger: Ledger) 
 @pytest.mark.requirement("writes.unknown-blocks")
 async def test_unknown_create_is_resolved_once(ledger: Ledger) -> None:
     """The history has its post from then on, and no other write can claim it."""
-    write = await begin(ledger)
+    write = await begin_create(ledger)
     prior = await ledger.find_prior_create(POST)
     assert prior is not None
     assert await ledger.resolve(prior, POST, Post({"id": "p1"})) is True
     assert await ledger.resolve(prior, POST, Post({"id": "p2"})) is True
 
-    other = await begin(ledger, OTHER)
+    other = await begin_create(ledger, OTHER)
     prior_of_other = await ledger.find_prior_create(OTHER)
     assert prior_of_other is not None
     assert await ledger.resolve(prior_of_other, OTHER, Post({"id": "p1"})) is False
@@ -237,27 +237,27 @@ async def test_unknown_create_is_resolved_once(ledger: Ledger) -> None:
 @pytest.mark.requirement("writes.retry")
 async def test_retry_is_identified_by_the_post_and_the_account(ledger: Ledger) -> None:
     """Content and time don't matter."""
-    first = await begin(ledger, retries="p1")
+    first = await begin_create(ledger, retries="p1")
     assert first.digest == digest_of(["retry", "p1"])
     later = replace(POST, content="Edited", scheduled_at=None)
     assert isinstance(await ledger.begin_create(later, tool="create_post", retries="p1"), PriorCreate)
-    await begin(ledger, later, retries="p2")
-    await begin(ledger, replace(later, account_ids=("c",)), retries="p1")
-    await begin(ledger, POST)
+    await begin_create(ledger, later, retries="p2")
+    await begin_create(ledger, replace(later, account_ids=("c",)), retries="p1")
+    await begin_create(ledger, POST)
 
 
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("missing", ["write", "tool", "state", "at", "post_id", "keys"])
 async def test_malformed_claim_is_reported_as_damage(ledger: Ledger, state: SqliteStore, missing: str) -> None:
     """Nothing is sent, since it may hide an equal post."""
-    write = await begin(ledger)
+    write = await begin_create(ledger)
     (key, *_) = write.keys
     claim = {"write": "w", "tool": "create_post", "state": "created", "at": START.isoformat(), "post_id": "p1"}
     claims = [{name: value for name, value in {**claim, "keys": [key]}.items() if name != missing}]
     await state.commit("one", [Put("sent", key, {"claims": claims}, START + timedelta(days=1))], START)
 
     with pytest.raises(LedgerProblem, match="it is damaged, an entry can't be read"):
-        await begin(ledger)
+        await begin_create(ledger)
     with pytest.raises(LedgerProblem, match="it is damaged, an entry can't be read"):
         await ledger.find_prior_create(POST)
 
@@ -265,7 +265,7 @@ async def test_malformed_claim_is_reported_as_damage(ledger: Ledger, state: Sqli
 @pytest.mark.requirement("writes.duplicates")
 async def test_twenty_copies_of_a_post_are_remembered(ledger: Ledger, state: SqliteStore) -> None:
     """The newest; an entry that grew with each copy would slow every commit."""
-    writes = [await begin(ledger, allow_duplicate=True) for _ in range(22)]
+    writes = [await begin_create(ledger, allow_duplicate=True) for _ in range(22)]
     key = writes[0].keys[0]
 
     entry = (await state.get("one", "sent", [key], START))[key]
@@ -276,7 +276,7 @@ async def test_twenty_copies_of_a_post_are_remembered(ledger: Ledger, state: Sql
 async def test_post_that_is_due_soon_is_known_for_a_day(ledger: Ledger, clock: ManualClock) -> None:
     """A retry of it has another time, and would reach the same accounts again."""
     soon = replace(POST, scheduled_at=START + timedelta(hours=1))
-    await ledger.finish(await begin(ledger, soon, retries="p0"), "created", Post({"id": "p1"}))
+    await ledger.finish(await begin_create(ledger, soon, retries="p0"), "created", Post({"id": "p1"}))
     clock.move(timedelta(hours=23).total_seconds())
 
     later = replace(POST, scheduled_at=START + timedelta(hours=25))

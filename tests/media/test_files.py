@@ -43,14 +43,14 @@ def folder(tmp_path, monkeypatch):
     return allowed
 
 
-def refusal(source, *roots):
+def read_refusal(source, *roots):
     """The words of a refusal."""
     with pytest.raises(FileRefused) as caught:
         open_below(source, roots)
     return str(caught.value)
 
 
-def content(source, *roots):
+def read_content(source, *roots):
     """All bytes of a file that opens."""
     with open_below(source, roots) as file:
         return file.read_at(0, file.size + 1)
@@ -58,16 +58,16 @@ def content(source, *roots):
 
 def test_relative_path_is_read_below_the_folder(folder):
     """A relative path is below the allowed folder, from any working directory."""
-    assert content("photo.jpg", folder) == b"picture"
-    assert content("trip/beach.jpg", folder) == b"beach"
+    assert read_content("photo.jpg", folder) == b"picture"
+    assert read_content("trip/beach.jpg", folder) == b"beach"
 
 
 def test_absolute_path_and_file_url_below_the_folder_are_read(folder):
     """What a person copies from a file manager works."""
-    assert content(str(folder / "photo.jpg"), folder) == b"picture"
+    assert read_content(str(folder / "photo.jpg"), folder) == b"picture"
     path = folder.as_posix() if not WINDOWS else f"/{folder.as_posix()}"
-    assert content(f"file://{path}/trip/beach.jpg", folder) == b"beach"
-    assert content(f"file://localhost{path}/%70hoto.jpg", folder) == b"picture"
+    assert read_content(f"file://{path}/trip/beach.jpg", folder) == b"beach"
+    assert read_content(f"file://localhost{path}/%70hoto.jpg", folder) == b"picture"
 
 
 def test_home_path_is_read_if_it_contains_the_folder(folder):
@@ -75,7 +75,7 @@ def test_home_path_is_read_if_it_contains_the_folder(folder):
     pictures = Path.home() / "Pictures"
     pictures.mkdir()
     (pictures / "cat.png").write_bytes(b"cat")
-    assert content("~/Pictures/cat.png", folder, pictures) == b"cat"
+    assert read_content("~/Pictures/cat.png", folder, pictures) == b"cat"
 
 
 @needs_links
@@ -83,9 +83,9 @@ def test_folder_that_is_a_link_is_followed_once(folder, tmp_path):
     """The folder is the user's choice; both of its names work."""
     link = tmp_path / "link"
     link.symlink_to(folder)
-    assert content("photo.jpg", link) == b"picture"
-    assert content(str(link / "photo.jpg"), link) == b"picture"
-    assert content(str(folder / "photo.jpg"), link) == b"picture"
+    assert read_content("photo.jpg", link) == b"picture"
+    assert read_content(str(link / "photo.jpg"), link) == b"picture"
+    assert read_content(str(folder / "photo.jpg"), link) == b"picture"
 
 
 def test_file_of_a_second_folder_is_found(folder, tmp_path):
@@ -93,8 +93,8 @@ def test_file_of_a_second_folder_is_found(folder, tmp_path):
     second = tmp_path / "second"
     second.mkdir()
     (second / "other.jpg").write_bytes(b"other")
-    assert content("other.jpg", folder, second) == b"other"
-    assert content("photo.jpg", folder, folder) == b"picture"
+    assert read_content("other.jpg", folder, second) == b"other"
+    assert read_content("photo.jpg", folder, folder) == b"picture"
 
 
 @pytest.mark.requirement("uploads.words")
@@ -103,7 +103,7 @@ def test_same_name_in_two_folders_is_ambiguous(folder, tmp_path):
     second = tmp_path / "second"
     second.mkdir()
     (second / "photo.jpg").write_bytes(b"other")
-    assert refusal("photo.jpg", folder, second) == (
+    assert read_refusal("photo.jpg", folder, second) == (
         "Not uploaded: «photo.jpg»: a file of this name is in several allowed folders. Pass its absolute path; "
         "repeating the same call does not help."
     )
@@ -142,7 +142,7 @@ def test_same_name_in_two_folders_is_ambiguous(folder, tmp_path):
 )
 def test_path_that_is_not_plainly_below_the_folder_is_refused(folder, source):
     """Traversal, hidden names, controls and foreign places."""
-    assert str(folder.parent) not in refusal(source, folder)
+    assert str(folder.parent) not in read_refusal(source, folder)
 
 
 @pytest.mark.parametrize("source", [".photo.jpg", "trip/.beach.jpg", ".trip/beach.jpg"])
@@ -150,14 +150,14 @@ def test_hidden_file_is_not_read(folder, source):
     """`.env` and its like may be in any folder; the file exists."""
     (folder / ".trip").mkdir()
     (folder / source).write_bytes(b"picture")
-    assert "hidden files and folders are never read" in refusal(source, folder)
+    assert "hidden files and folders are never read" in read_refusal(source, folder)
 
 
 @pytest.mark.parametrize("hidden", ["\u200b", "\u3164", "\uffa0", "\ufff0", "\U0001d173", "\U000e0080", "\U000e0fff"])
 def test_file_with_an_invisible_character_in_its_name_is_refused(folder, hidden):
     """Although it exists."""
     (folder / f"ph{hidden}oto.jpg").write_bytes(b"picture")
-    assert "an invisible character (U+" in refusal(f"ph{hidden}oto.jpg", folder)
+    assert "an invisible character (U+" in read_refusal(f"ph{hidden}oto.jpg", folder)
 
 
 NARROW = "Screenshot 2026-11-25 at 9.41.00\u202fPM.png"
@@ -179,19 +179,19 @@ def test_lookalike_name_is_found(folder, stored, typed):
     """As answers show it and users type it; relative, absolute and as a URL."""
     for place in (folder, folder / "trip"):
         (place / stored).write_bytes(b"this one")
-    assert content(typed, folder) == b"this one"
-    assert content(f"trip/{typed}", folder) == b"this one"
-    assert content(f"{folder}/trip/{typed}", folder) == b"this one"
-    assert content(f"{folder.as_uri()}/{quote(typed)}", folder) == b"this one"
+    assert read_content(typed, folder) == b"this one"
+    assert read_content(f"trip/{typed}", folder) == b"this one"
+    assert read_content(f"{folder}/trip/{typed}", folder) == b"this one"
+    assert read_content(f"{folder.as_uri()}/{quote(typed)}", folder) == b"this one"
 
 
 @pytest.mark.requirement("uploads.names")
 def test_suggested_name_can_be_passed(folder):
     """The name in a refusal opens the file."""
     (folder / NARROW).write_bytes(b"shot")
-    words = refusal("Screenshot 2026-11-25 at 9.41.00.png", folder)
+    words = read_refusal("Screenshot 2026-11-25 at 9.41.00.png", folder)
     suggested = words.partition("Similar names there: «")[2].partition("». Newest")[0]
-    assert content(suggested, folder) == b"shot"
+    assert read_content(suggested, folder) == b"shot"
 
 
 @pytest.mark.requirement("uploads.names")
@@ -201,9 +201,9 @@ def test_exact_name_takes_precedence(folder, tmp_path):
     second.mkdir()
     (folder / "a  b.jpg").write_bytes(b"alike")
     (second / "a b.jpg").write_bytes(b"typed")
-    assert content("a b.jpg", folder, second) == b"typed"
+    assert read_content("a b.jpg", folder, second) == b"typed"
     (folder / "a b.jpg").write_bytes(b"typed")
-    assert content("a b.jpg", folder) == b"typed"
+    assert read_content("a b.jpg", folder) == b"typed"
 
 
 @pytest.mark.requirement("uploads.names")
@@ -211,14 +211,14 @@ def test_several_lookalikes_are_listed(folder, tmp_path):
     """The wrong picture must not be published, from one folder or two."""
     (folder / "a  b.jpg").write_bytes(b"one")
     (folder / "a\u202fb.jpg").write_bytes(b"two")
-    assert refusal("a b.jpg", folder) == (
+    assert read_refusal("a b.jpg", folder) == (
         "Not uploaded: «a b.jpg»: 2 names there read the same («a b.jpg», «a b.jpg»). Rename the file that is meant; "
         "repeating the same call does not help."
     )
     second = tmp_path / "second"
     second.mkdir()
     (folder / "a\u202fb.jpg").rename(second / "a\u202fb.jpg")
-    assert "is in several allowed folders" in refusal("a b.jpg", folder, second)
+    assert "is in several allowed folders" in read_refusal("a b.jpg", folder, second)
 
 
 @needs_links
@@ -241,7 +241,7 @@ def test_lookalike_obeys_every_other_rule(folder, tmp_path, stored, typed):
         os.link(tmp_path / "secret.jpg", folder / stored)
     else:
         (folder / stored).write_bytes(b"picture")
-    assert typed in refusal(typed, folder)
+    assert typed in read_refusal(typed, folder)
 
 
 @pytest.mark.requirement("uploads.names")
@@ -251,8 +251,8 @@ def test_folder_on_the_way_is_found_by_either_form_of_its_accents(folder, stored
     stored, typed = (unicodedata.normalize(form, "Été à Nîmes") for form in (stored, typed))
     (folder / stored / "jour").mkdir(parents=True)
     (folder / stored / "jour" / "café.jpg").write_bytes(b"this one")
-    assert content(f"{typed}/jour/café.jpg", folder) == b"this one"
-    assert content(f"{folder}/{typed}/jour/cafe\u0301.jpg", folder) == b"this one"
+    assert read_content(f"{typed}/jour/café.jpg", folder) == b"this one"
+    assert read_content(f"{folder}/{typed}/jour/cafe\u0301.jpg", folder) == b"this one"
 
 
 @pytest.mark.requirement("uploads.names")
@@ -260,8 +260,8 @@ def test_folder_in_a_path_is_named_exactly_otherwise(folder):
     """Only the file's own name is matched by appearance."""
     (folder / "two  spaces").mkdir()
     (folder / "two  spaces" / "a.jpg").write_bytes(b"x")
-    assert "it isn't in the allowed folders" in refusal("two spaces/a.jpg", folder)
-    assert content("two  spaces/a.jpg", folder) == b"x"
+    assert "it isn't in the allowed folders" in read_refusal("two spaces/a.jpg", folder)
+    assert read_content("two  spaces/a.jpg", folder) == b"x"
 
 
 @needs_posix_names
@@ -270,7 +270,7 @@ def test_lookalike_folders_are_listed(folder):
     """The wrong picture must not be published."""
     for form in ("NFC", "NFD"):
         (folder / unicodedata.normalize(form, "été")).mkdir()
-    assert "2 names there read the same (" in refusal("été/photo.jpg", folder)
+    assert "2 names there read the same (" in read_refusal("été/photo.jpg", folder)
 
 
 @needs_links
@@ -285,7 +285,7 @@ def test_link_is_never_followed(folder, tmp_path, place):
         source = "out/secret.jpg"
     else:
         (folder / "link.jpg").symlink_to(folder / "photo.jpg")
-    assert "is a link, or not a folder" in refusal(source, folder)
+    assert "is a link, or not a folder" in read_refusal(source, folder)
 
 
 @needs_descriptors
@@ -316,7 +316,7 @@ def test_anything_but_an_ordinary_file_is_refused(folder, tmp_path, kind, monkey
         refuse_opening(monkeypatch, errno.EACCES)
         path.write_bytes(b"x")
         expected = "this server may not read it. Change its permissions"
-    assert refusal("thing.jpg", folder) == exact("thing.jpg", expected)
+    assert read_refusal("thing.jpg", folder) == format_refusal("thing.jpg", expected)
 
 
 @needs_descriptors
@@ -327,7 +327,7 @@ def test_largest_file_is_opened(folder):
         assert file.size == 5 * 1024**3
 
 
-def exact(name, cause):
+def format_refusal(name, cause):
     """The whole refusal of a file."""
     return f"Not uploaded: «{name}»: {cause}; repeating the same call does not help."
 
@@ -348,7 +348,7 @@ def refuse_opening(monkeypatch, number):
 def test_other_disk_error_is_a_refusal(folder, monkeypatch):
     """Without the system's text or paths."""
     refuse_opening(monkeypatch, errno.EIO)
-    assert refusal("thing.jpg", folder) == exact("thing.jpg", "it could not be opened. Check the file")
+    assert read_refusal("thing.jpg", folder) == format_refusal("thing.jpg", "it could not be opened. Check the file")
 
 
 @needs_descriptors
@@ -364,7 +364,7 @@ def test_other_disk_error_is_a_refusal(folder, monkeypatch):
 )
 def test_failure_to_open_a_file_has_its_cause_and_next_step(folder, monkeypatch, number, cause):
     refuse_opening(monkeypatch, number)
-    assert refusal("thing.jpg", folder) == exact("thing.jpg", cause)
+    assert read_refusal("thing.jpg", folder) == format_refusal("thing.jpg", cause)
 
 
 @needs_posix_names
@@ -377,13 +377,13 @@ def test_missing_file_lists_similar_names(folder):
     (folder / "Photo1.JPG").write_bytes(b"similar")
     for number, name in enumerate(("trip/beach.jpg", "photo.jpg", "Photo1.JPG"), 1):
         os.utime(folder / name, (number, number))
-    assert refusal("photo.jpeg", folder) == (
+    assert read_refusal("photo.jpeg", folder) == (
         "Not uploaded: «photo.jpeg»: it isn't in the allowed folders. "
         "Similar names there: «photo.jpg», «Photo1.JPG». Newest files there: «Photo1.JPG», «photo.jpg», «trip/beach.jpg». "
         "Check the name; repeating the same call does not help."
     )
-    assert "Similar names there: «trip»" in refusal("trop/beach.jpg", folder)
-    assert "Similar" not in refusal("zzz", folder)
+    assert "Similar names there: «trip»" in read_refusal("trop/beach.jpg", folder)
+    assert "Similar" not in read_refusal("zzz", folder)
 
 
 @pytest.mark.requirement("uploads.roots")
@@ -402,7 +402,7 @@ def test_folder_with_a_private_folder_in_it_is_not_accepted(folder, name):
 def test_missing_file_names_no_link(folder, tmp_path):
     (folder / "link.png").symlink_to(tmp_path / "secret.jpg")
     (folder / "out").symlink_to(tmp_path)
-    words = refusal("holiday.jpg", folder)
+    words = read_refusal("holiday.jpg", folder)
     assert "«photo.jpg»" in words
     assert "link.png" not in words
     assert "secret" not in words
@@ -420,10 +420,10 @@ def test_missing_file_names_the_newest_media_of_all_folders(folder, tmp_path):
     (folder / "trip" / "a" / "b" / "8.png").write_bytes(b"too deep")
     for number, path in enumerate(reversed([*names, folder / "photo.jpg", folder / "trip" / "beach.jpg"]), 1):
         os.utime(path, (number, number))
-    words = refusal("holiday.jpg", folder, second)
+    words = read_refusal("holiday.jpg", folder, second)
     newest = words.partition("Newest files there: ")[2].partition(". Check")[0].strip("«»").split("», «")
     assert newest == ["5.png", "trip/4.MP4", "trip/a/3.webp", "2.heic", "photo.jpg"]
-    assert [content(path, folder, second) for path in newest] == [b"x", b"x", b"x", b"x", b"picture"]
+    assert [read_content(path, folder, second) for path in newest] == [b"x", b"x", b"x", b"x", b"picture"]
 
 
 @needs_descriptors
@@ -441,7 +441,7 @@ def test_locked_file_is_reported_as_such(folder, monkeypatch):
     monkeypatch.setattr(files.os, "open", opening)
     for number in (32, 33):
         error.winerror = number
-        assert refusal("photo.jpg", folder) == HELD
+        assert read_refusal("photo.jpg", folder) == HELD
 
 
 @pytest.mark.skipif(not WINDOWS, reason="only Windows lets a program open a file for itself alone")
@@ -452,9 +452,9 @@ def test_file_that_is_open_elsewhere_is_named_as_such(folder):
     kernel.CreateFileW.restype = ctypes.c_void_p
     generic_read, share_none, open_existing = 0x80000000, 0, 3
     handle = kernel.CreateFileW(str(folder / "photo.jpg"), generic_read, share_none, None, open_existing, 0, None)
-    assert refusal("photo.jpg", folder) == HELD
+    assert read_refusal("photo.jpg", folder) == HELD
     kernel.CloseHandle(ctypes.c_void_p(handle))
-    assert content("photo.jpg", folder) == b"picture"
+    assert read_content("photo.jpg", folder) == b"picture"
 
 
 @pytest.mark.requirement("uploads.typed_paths")
@@ -463,7 +463,7 @@ def test_blanks_and_quotes_around_a_path_are_removed(folder, form):
     """As chats, shells and file managers add them."""
     (folder / "my photo.jpg").write_bytes(b"mine")
     for path in ("my photo.jpg", str(folder / "my photo.jpg")):
-        assert content(form.format(path), folder) == b"mine"
+        assert read_content(form.format(path), folder) == b"mine"
 
 
 @needs_posix_paths
@@ -473,7 +473,7 @@ def test_path_with_the_escapes_of_a_shell_is_read(folder, name):
     """As a terminal writes it when a file is dropped there."""
     (folder / name).write_bytes(b"mine")
     escaped = "".join(each if each.isalnum() or each in "./" else f"\\{each}" for each in str(folder / name))
-    assert content(escaped, folder) == b"mine"
+    assert read_content(escaped, folder) == b"mine"
 
 
 @needs_posix_paths
@@ -516,7 +516,7 @@ def test_path_with_the_escapes_of_a_shell_is_read(folder, name):
 )
 def test_refusal_says_what_is_wrong_with_the_path(folder, source, words):
     """It never suggests renaming a file with a valid name."""
-    found = refusal(source, folder)
+    found = read_refusal(source, folder)
     assert words in found
     assert "Rename" not in found
 
@@ -524,7 +524,7 @@ def test_refusal_says_what_is_wrong_with_the_path(folder, source, words):
 @pytest.mark.requirement("uploads.words")
 def test_refusal_without_folders_names_the_setting():
     """The user has to allow a folder first."""
-    assert refusal("photo.jpg") == (
+    assert read_refusal("photo.jpg") == (
         f"Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS={EXAMPLE_FOLDER} "
         "where this server is configured and restart it; repeating does not help until then."
     )
@@ -534,7 +534,7 @@ def test_refusal_without_folders_names_the_setting():
 @pytest.mark.requirement("uploads.words")
 def test_refusal_names_the_file_and_no_folder(folder):
     """The typed path isn't repeated."""
-    assert refusal("/home/someone/private/letter.jpg", folder) == (
+    assert read_refusal("/home/someone/private/letter.jpg", folder) == (
         "Not uploaded: «letter.jpg»: it lies outside the folders of TTP_MEDIA_DIRS. Move it into one of them, or have its "
         "folder added; repeating the same call does not help."
     )
@@ -572,7 +572,7 @@ def test_folder_with_more_than_media_is_refused(folder, tmp_path, monkeypatch, r
         "file": folder / "photo.jpg",
         "in quotes": Path(f'"{folder}"'),
     }[root]
-    words = refusal("photo.jpg", folder, path)
+    words = read_refusal("photo.jpg", folder, path)
     assert words == (
         f"Not uploaded: entry 2 of TTP_MEDIA_DIRS {why}. Name a folder that holds only media, for example "
         f"TTP_MEDIA_DIRS={EXAMPLE_FOLDER}, and restart this server; repeating does not help until then."
@@ -652,13 +652,13 @@ def test_missing_file_has_suggestions_from_each_folder(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     for place in (one, two):
         place.mkdir()
-    assert refusal("phot0.jpg", one, two) == (
+    assert read_refusal("phot0.jpg", one, two) == (
         "Not uploaded: «phot0.jpg»: it isn't in the allowed folders. Check the name; repeating the same call does not help."
     )
     for number in range(1, 5):
         (one / f"photo{number}.jpg").write_bytes(b"x")
         (two / f"photo{number}{number}.jpg").write_bytes(b"x")
-    similar = refusal("photo.jpg", one, two).partition("Similar names there: ")[2].partition(". Newest")[0]
+    similar = read_refusal("photo.jpg", one, two).partition("Similar names there: ")[2].partition(". Newest")[0]
     assert similar.count("«") == 5
     assert {len(name) for name in similar.split(", ")} == {len("«photo1.jpg»"), len("«photo11.jpg»")}
 
@@ -671,7 +671,7 @@ def test_user_without_a_home_folder_can_upload(folder, monkeypatch):
 
     monkeypatch.setattr(Path, "home", no_home)
     open_below("photo.jpg", [folder]).close()
-    assert "isn't in the allowed folders" in refusal("~/photo.jpg", folder)
+    assert "isn't in the allowed folders" in read_refusal("~/photo.jpg", folder)
 
 
 @pytest.mark.requirement("uploads.identity")
@@ -694,7 +694,7 @@ def test_refusals_leave_no_descriptor_open(folder, tmp_path):
     (folder / "link.jpg").symlink_to(folder / "photo.jpg")
     before = psutil.Process().num_fds()
     for source in ("photo.jpg", "empty.jpg", "link.jpg", "trip/none.jpg", "trip", "../x"):
-        refusal(source, folder, second)
+        read_refusal(source, folder, second)
     assert psutil.Process().num_fds() == before
 
 
@@ -708,21 +708,21 @@ class TestOnWindows:
         folder = tmp_path / "a folder with a long name"
         folder.mkdir()
         (folder / "a photo with a long name.jpg").write_bytes(b"picture")
-        short = shorten(folder / "a photo with a long name.jpg")
+        short = shorten_path(folder / "a photo with a long name.jpg")
         assert "~" in Path(short).parent.name
-        assert content(short, folder) == b"picture"
-        assert content(Path(short).name, folder) == b"picture"
-        assert content(str(folder / "a photo with a long name.jpg"), Path(short).parent) == b"picture"
+        assert read_content(short, folder) == b"picture"
+        assert read_content(Path(short).name, folder) == b"picture"
+        assert read_content(str(folder / "a photo with a long name.jpg"), Path(short).parent) == b"picture"
 
     @pytest.mark.parametrize("hidden", ["photo.jpg", "trip"])
     def test_hidden_attribute_of_file_or_folder_is_respected(self, folder, hidden):
         """As a name with a dot at the beginning elsewhere."""
         assert ctypes.WinDLL("kernel32").SetFileAttributesW(str(folder / hidden), 2)
         source = "photo.jpg" if hidden == "photo.jpg" else "trip/beach.jpg"
-        assert "hidden files and folders are never read" in refusal(source, folder)
+        assert "hidden files and folders are never read" in read_refusal(source, folder)
 
 
-def shorten(path):
+def shorten_path(path):
     """The path with 8.3 names."""
     buffer = ctypes.create_unicode_buffer(1000)
     ctypes.WinDLL("kernel32").GetShortPathNameW(str(path), buffer, len(buffer))

@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 
-def fold(name):
+def fold_name(name):
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -40,7 +40,7 @@ class AppleFiles:
             with suppress(OSError):
                 place = os.fspath(found) if dir_fd is None or found.parts else dir_fd
                 names = self.listdir(place)
-            found /= next((name for name in names if fold(name) == fold(part)), part)
+            found /= next((name for name in names if fold_name(name) == fold_name(part)), part)
         return os.fspath(found)
 
     def call(self, name):
@@ -66,13 +66,13 @@ def folder(tmp_path, monkeypatch):
     return allowed
 
 
-def content(source, *roots):
+def read_content(source, *roots):
     """All bytes of a file that opens."""
     with open_below(str(source), roots, system="macos") as file:
         return file.read_at(0, file.size + 1)
 
 
-def refusal(source, *roots):
+def read_refusal(source, *roots):
     """The words of a refusal."""
     with pytest.raises(FileRefused) as caught:
         open_below(str(source), roots, system="macos")
@@ -91,21 +91,21 @@ def test_folder_in_another_case_is_the_allowed_one(folder):
         (folder, change_case(folder) / "PHOTO.JPG"),
         (folder, "photo.JPG"),
     ):
-        assert content(source, root) == b"picture"
+        assert read_content(source, root) == b"picture"
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_accents_are_found_in_either_form(folder, form):
     """macOS stores what was typed, and the Finder types them apart."""
     source = unicodedata.normalize(form, "Été/Café.jpg")
-    assert content(source, folder) == b"cafe"
-    assert content(folder / source, folder) == b"cafe"
+    assert read_content(source, folder) == b"cafe"
+    assert read_content(folder / source, folder) == b"cafe"
 
 
 def test_home_folder_in_another_case_is_not_allowed(folder):
     """It would hold more than media."""
     home = change_case(folder.parent)
-    assert "is your home folder or holds it" in refusal("Photo.jpg", home)
+    assert "is your home folder or holds it" in read_refusal("Photo.jpg", home)
     assert folder_problems([home]) == ["entry 1 of TTP_MEDIA_DIRS is your home folder or holds it"]
 
 
@@ -114,9 +114,9 @@ def test_folder_behind_a_link_of_the_system_is_known_by_both_names(folder, tmp_p
     link = tmp_path / "var"
     link.symlink_to(folder)
     for root in (link, folder):
-        assert content("Photo.jpg", root) == b"picture"
-    assert content(folder / "Photo.jpg", link) == b"picture"
-    assert content(change_case(link) / "photo.jpg", link) == b"picture"
+        assert read_content("Photo.jpg", root) == b"picture"
+    assert read_content(folder / "Photo.jpg", link) == b"picture"
+    assert read_content(change_case(link) / "photo.jpg", link) == b"picture"
 
 
 @pytest.mark.parametrize("hidden", ["Photo.jpg", "Été"])
@@ -135,7 +135,7 @@ def test_flag_that_hides_a_file_or_folder_is_respected(folder, monkeypatch, hidd
 
     monkeypatch.setattr(os, "fstat", fstat)
     source = "Photo.jpg" if hidden.name == "Photo.jpg" else "Été/Café.jpg"
-    assert "hidden files and folders are never read" in refusal(source, folder)
+    assert "hidden files and folders are never read" in read_refusal(source, folder)
 
 
 @pytest.mark.requirement("uploads.words")
@@ -150,7 +150,7 @@ def test_folder_protected_by_macos_is_reported_as_such(folder, monkeypatch, kept
         return real(path, *args, **options)
 
     monkeypatch.setattr(os, "open", opening)
-    assert refusal("Photo.jpg", folder) == (
+    assert read_refusal("Photo.jpg", folder) == (
         "Not uploaded: «Photo.jpg»: macOS keeps this program out of its folder. In System Settings, Privacy & Security, "
         "Files and Folders, allow it for the program that starts this server; nothing was sent, repeating is safe."
     )
@@ -158,4 +158,4 @@ def test_folder_protected_by_macos_is_reported_as_such(folder, monkeypatch, kept
 
 def test_resource_fork_is_not_read(folder):
     """A second content of a file, below its name."""
-    assert "hidden files and folders are never read" in refusal("Photo.jpg/..namedfork/rsrc", folder)
+    assert "hidden files and folders are never read" in read_refusal("Photo.jpg/..namedfork/rsrc", folder)

@@ -8,20 +8,20 @@ import pytest
 from tests.support.media_files import (
     POSITION,
     TURNED,
-    box,
-    exif,
-    ftyp,
-    gif,
-    jpeg,
-    movie_header,
-    mp4,
-    png,
-    png_chunk,
-    segment,
-    track,
-    webp,
-    webp_chunk,
-    webp_header,
+    build_box,
+    build_exif,
+    build_ftyp,
+    build_gif,
+    build_jpeg,
+    build_movie_header,
+    build_mp4,
+    build_png,
+    build_png_chunk,
+    build_segment,
+    build_track,
+    build_webp,
+    build_webp_chunk,
+    build_webp_header,
 )
 from ttp_mcp.media.edited import EditedFile
 from ttp_mcp.media.errors import FileRefused
@@ -29,20 +29,20 @@ from ttp_mcp.media.files import open_below
 from ttp_mcp.media.probe import examine_file
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta><rdf:Description "
-PIXELS = webp_chunk(b"VP8 ", bytes(30))
+PIXELS = build_webp_chunk(b"VP8 ", bytes(30))
 
 
-def with_exif(kind, block):
+def make_picture(kind, block):
     """A picture of a type with this EXIF block, 1200 pixels wide and 900 high as stored."""
     if kind == "jpg":
-        return jpeg(segment(0xE1, b"Exif\0\0" + block), width=1200, height=900)
+        return build_jpeg(build_segment(0xE1, b"Exif\0\0" + block), width=1200, height=900)
     if kind == "png":
-        return png(1200, 900, png_chunk(b"eXIf", block))
-    return webp(webp_header(1200, 900, flags=0x08), PIXELS, webp_chunk(b"EXIF", block))
+        return build_png(1200, 900, build_png_chunk(b"eXIf", block))
+    return build_webp(build_webp_header(1200, 900, flags=0x08), PIXELS, build_webp_chunk(b"EXIF", block))
 
 
 @pytest.fixture
-def upload(tmp_path):
+def prepare_upload(tmp_path):
     """Write a file and examine it: the examination, and the bytes that would be sent."""
 
     def run(name, content):
@@ -63,28 +63,32 @@ def upload(tmp_path):
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8, 9])
-def test_dimensions_are_those_a_viewer_shows(upload, kind, order, orientation):
+def test_dimensions_are_those_a_viewer_shows(prepare_upload, kind, order, orientation):
     """EXIF swaps them for rotations 5 to 8."""
-    found, _ = upload(f"a.{kind}", with_exif(kind, exif((0x0112, 3, orientation), order=order)))
+    found, _ = prepare_upload(f"a.{kind}", make_picture(kind, build_exif((0x0112, 3, orientation), order=order)))
     turned = orientation in (6, 8)
     assert found.turned == turned
     assert (found.facts.width, found.facts.height) == ((900, 1200) if turned else (1200, 900))
 
 
 @pytest.mark.requirement("uploads.shape")
-def test_rotated_video_has_its_displayed_dimensions(upload):
+def test_rotated_video_has_its_displayed_dimensions(prepare_upload):
     """Phones store every video in landscape and rotate it by the track's matrix."""
-    film = ftyp(b"isom") + box(b"moov", movie_header() + track(1920, 1080, turned=True)) + box(b"mdat", bytes(9))
-    found, _ = upload("a.mp4", film)
+    film = (
+        build_ftyp(b"isom")
+        + build_box(b"moov", build_movie_header() + build_track(1920, 1080, turned=True))
+        + build_box(b"mdat", bytes(9))
+    )
+    found, _ = prepare_upload("a.mp4", film)
     assert (found.facts.width, found.facts.height, found.turned) == (1080, 1920, True)
 
 
 @pytest.mark.requirement("uploads.shape")
-def test_first_frame_header_has_the_dimensions(upload):
+def test_first_frame_header_has_the_dimensions(prepare_upload):
     """A later one is of a smaller layer."""
-    layer = segment(0xC1, struct.pack(">BHH", 8, 75, 100) + b"\3" * 10)
-    content = jpeg(width=400, height=300)
-    found, _ = upload("a.jpg", content[:-2] + layer + content[-2:])
+    layer = build_segment(0xC1, struct.pack(">BHH", 8, 75, 100) + b"\3" * 10)
+    content = build_jpeg(width=400, height=300)
+    found, _ = prepare_upload("a.jpg", content[:-2] + layer + content[-2:])
     assert (found.facts.width, found.facts.height) == (400, 300)
 
 
@@ -92,17 +96,17 @@ def test_first_frame_header_has_the_dimensions(upload):
 @pytest.mark.parametrize(
     ("name", "content", "animated"),
     [
-        ("a.gif", gif(frames=1), False),
-        ("a.gif", gif(frames=2), True),
-        ("a.png", png(1, 1), False),
-        ("a.png", png(1, 1, png_chunk(b"acTL", bytes(8))), True),
-        ("a.webp", webp(webp_header(9, 9), PIXELS), False),
-        ("a.webp", webp(webp_header(9, 9, flags=0x02), PIXELS), True),
+        ("a.gif", build_gif(frames=1), False),
+        ("a.gif", build_gif(frames=2), True),
+        ("a.png", build_png(1, 1), False),
+        ("a.png", build_png(1, 1, build_png_chunk(b"acTL", bytes(8))), True),
+        ("a.webp", build_webp(build_webp_header(9, 9), PIXELS), False),
+        ("a.webp", build_webp(build_webp_header(9, 9, flags=0x02), PIXELS), True),
     ],
 )
-def test_animation_is_detected(upload, name, content, animated):
+def test_animation_is_detected(prepare_upload, name, content, animated):
     """A GIF needs a second frame; PNG and WebP declare it in their header."""
-    assert upload(name, content)[0].facts.animated is animated
+    assert prepare_upload(name, content)[0].facts.animated is animated
 
 
 @pytest.mark.requirement("uploads.privacy")
@@ -117,14 +121,14 @@ def test_animation_is_detected(upload, name, content, animated):
         ({"camera": [(0x927C, 7, 0)]}, "the camera maker's notes"),
     ],
 )
-def test_private_exif_is_left_out_and_rotation_stays(upload, kind, order, block, label):
+def test_private_exif_is_left_out_and_rotation_stays(prepare_upload, kind, order, block, label):
     """Nothing else of the file changes."""
-    found, sent = upload(f"a.{kind}", with_exif(kind, exif(TURNED, order=order, **block)))
+    found, sent = prepare_upload(f"a.{kind}", make_picture(kind, build_exif(TURNED, order=order, **block)))
     assert found.private == [label]
-    again, unchanged = upload(f"sent.{kind}", sent)
+    again, unchanged = prepare_upload(f"sent.{kind}", sent)
     assert (again.private, unchanged) == ([], sent)
     assert (again.turned, again.facts.width, again.facts.height) == (True, 900, 1200)
-    assert sent == with_exif(kind, exif(TURNED))
+    assert sent == make_picture(kind, build_exif(TURNED))
 
 
 @pytest.mark.requirement("uploads.privacy")
@@ -136,35 +140,35 @@ def test_private_exif_is_left_out_and_rotation_stays(upload, kind, order, block,
         ("the camera maker's notes", (0x927C,)),
     ],
 )
-def test_each_private_tag_is_left_out_of_either_directory(upload, label, tags):
+def test_each_private_tag_is_left_out_of_either_directory(prepare_upload, label, tags):
     """Programs write some of them into the first directory and into the camera's."""
     for tag in tags:
-        for block in (exif((tag, 2, 0)), exif(camera=[(tag, 2, 0)])):
-            found, sent = upload("a.jpg", with_exif("jpg", block))
-            assert (found.private, sent) == ([label], jpeg(width=1200, height=900))
+        for block in (build_exif((tag, 2, 0)), build_exif(camera=[(tag, 2, 0)])):
+            found, sent = prepare_upload("a.jpg", make_picture("jpg", block))
+            assert (found.private, sent) == ([label], build_jpeg(width=1200, height=900))
 
 
 @pytest.mark.requirement("uploads.privacy")
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
-def test_private_exif_without_rotation_leaves_no_trace(upload, kind):
+def test_private_exif_without_rotation_leaves_no_trace(prepare_upload, kind):
     """Also the flags and the length of a WebP fit."""
-    _, sent = upload(f"a.{kind}", with_exif(kind, exif(place=POSITION)))
+    _, sent = prepare_upload(f"a.{kind}", make_picture(kind, build_exif(place=POSITION)))
     assert (
         sent
         == {
-            "jpg": jpeg(width=1200, height=900),
-            "png": png(1200, 900),
-            "webp": webp(webp_header(1200, 900), PIXELS),
+            "jpg": build_jpeg(width=1200, height=900),
+            "png": build_png(1200, 900),
+            "webp": build_webp(build_webp_header(1200, 900), PIXELS),
         }[kind]
     )
 
 
 @pytest.mark.requirement("uploads.privacy")
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
-def test_harmless_exif_is_kept(upload, kind):
+def test_harmless_exif_is_kept(prepare_upload, kind):
     """Camera model, date, and an empty location block."""
-    content = with_exif(kind, exif((0x0110, 2, 0), TURNED, place=[(0, 1, 0x302)]))
-    found, sent = upload(f"a.{kind}", content)
+    content = make_picture(kind, build_exif((0x0110, 2, 0), TURNED, place=[(0, 1, 0x302)]))
+    found, sent = prepare_upload(f"a.{kind}", content)
     assert (found.private, sent) == ([], content)
 
 
@@ -194,29 +198,37 @@ def test_harmless_exif_is_kept(upload, kind):
         ),
     ],
 )
-def test_private_xmp_is_left_out(upload, text, label):
+def test_private_xmp_is_left_out(prepare_upload, text, label):
     """In each type that has it."""
-    icc = segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(20))
-    plain = png_chunk(b"tEXt", b"Comment\0Hello")
+    icc = build_segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(20))
+    plain = build_png_chunk(b"tEXt", b"Comment\0Hello")
     for name, content, expected in (
-        ("a.jpg", jpeg(icc, segment(0xE1, XMP + text)), jpeg(icc)),
-        ("a.jpg", jpeg(icc, segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + text)), jpeg(icc)),
-        ("a.png", png(1, 1, plain, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + text)), png(1, 1, plain)),
+        ("a.jpg", build_jpeg(icc, build_segment(0xE1, XMP + text)), build_jpeg(icc)),
+        (
+            "a.jpg",
+            build_jpeg(icc, build_segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + text)),
+            build_jpeg(icc),
+        ),
+        (
+            "a.png",
+            build_png(1, 1, plain, build_png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + text)),
+            build_png(1, 1, plain),
+        ),
         (
             "a.webp",
-            webp(webp_header(9, 9, flags=0x14), PIXELS, webp_chunk(b"XMP ", text)),
-            webp(webp_header(9, 9, flags=0x10), PIXELS),
+            build_webp(build_webp_header(9, 9, flags=0x14), PIXELS, build_webp_chunk(b"XMP ", text)),
+            build_webp(build_webp_header(9, 9, flags=0x10), PIXELS),
         ),
     ):
-        found, sent = upload(name, content)
+        found, sent = prepare_upload(name, content)
         assert (found.private, sent) == ([label], expected)
 
 
 @pytest.mark.requirement("uploads.privacy")
-def test_harmless_xmp_is_kept(upload):
+def test_harmless_xmp_is_kept(prepare_upload):
     """A panorama needs it to be shown as one."""
-    content = jpeg(segment(0xE1, XMP + b"GPano:ProjectionType='equirectangular'"))
-    assert upload("a.jpg", content)[1] == content
+    content = build_jpeg(build_segment(0xE1, XMP + b"GPano:ProjectionType='equirectangular'"))
+    assert prepare_upload("a.jpg", content)[1] == content
 
 
 @pytest.mark.requirement("uploads.privacy")
@@ -224,18 +236,18 @@ def test_harmless_xmp_is_kept(upload):
     ("chunk", "label"),
     [
         *(
-            (png_chunk(kind, keyword + b"\0Ann"), "names of people")
+            (build_png_chunk(kind, keyword + b"\0Ann"), "names of people")
             for kind in (b"tEXt", b"zTXt", b"iTXt")
             for keyword in (b"Author", b"Artist", b"Copyright", b"Owner")
         ),
-        (png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"x")), "unreadable metadata"),
-        (png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"x")), "unreadable metadata"),
+        (build_png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"x")), "unreadable metadata"),
+        (build_png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"x")), "unreadable metadata"),
     ],
 )
-def test_private_text_of_a_png_is_left_out(upload, chunk, label):
+def test_private_text_of_a_png_is_left_out(prepare_upload, chunk, label):
     """An unreadable profile may contain anything."""
-    found, sent = upload("a.png", png(1, 1, chunk))
-    assert (found.private, sent) == ([label], png(1, 1))
+    found, sent = prepare_upload("a.png", build_png(1, 1, chunk))
+    assert (found.private, sent) == ([label], build_png(1, 1))
 
 
 @pytest.mark.requirement("uploads.privacy")
@@ -246,38 +258,40 @@ def test_private_text_of_a_png_is_left_out(upload, chunk, label):
         *((b"\x1c\x02%c\0\3Ann" % number, "names of people") for number in (80, 85, 110, 116, 122)),
     ],
 )
-def test_private_iptc_is_left_out(upload, dataset, label):
+def test_private_iptc_is_left_out(prepare_upload, dataset, label):
     """As Photoshop writes it."""
-    found, sent = upload("a.jpg", jpeg(segment(0xED, b"Photoshop 3.0\x008BIM\4\4\0\0\0\0\0\x0b" + dataset)))
-    assert (found.private, sent) == ([label], jpeg())
+    found, sent = prepare_upload(
+        "a.jpg", build_jpeg(build_segment(0xED, b"Photoshop 3.0\x008BIM\4\4\0\0\0\0\0\x0b" + dataset))
+    )
+    assert (found.private, sent) == ([label], build_jpeg())
 
 
 @pytest.mark.requirement("uploads.privacy")
-def test_data_after_a_picture_is_left_out(upload):
+def test_data_after_a_picture_is_left_out(prepare_upload):
     """Phones append films and second pictures with metadata of their own."""
-    extended = webp(webp_header(9, 9), PIXELS)
+    extended = build_webp(build_webp_header(9, 9), PIXELS)
     # The marker of the end is at the border of two reads.
-    large = jpeg(padding=64 * 1024 - 7)
+    large = build_jpeg(padding=64 * 1024 - 7)
     for name, whole, more in (
-        ("a.jpg", jpeg(), jpeg()),
+        ("a.jpg", build_jpeg(), build_jpeg()),
         ("a.jpg", large, b"x"),
-        ("a.png", png(), b"x"),
+        ("a.png", build_png(), b"x"),
         ("a.webp", extended, b"xy"),
     ):
-        found, sent = upload(name, whole + more)
+        found, sent = prepare_upload(name, whole + more)
         assert (found.private, sent) == (["data after the picture"], whole)
 
 
 @pytest.mark.requirement("uploads.shape")
 @pytest.mark.parametrize("offset", [0, 7, 8, 9, 10, 2**32 - 1])
-def test_exif_directory_beyond_its_block_is_ignored(upload, offset):
+def test_exif_directory_beyond_its_block_is_ignored(prepare_upload, offset):
     """The block has ten bytes, and a directory begins with two."""
-    content = with_exif("jpg", b"II*\0" + struct.pack("<I", offset) + b"\0\0")
-    found, sent = upload("a.jpg", content)
+    content = make_picture("jpg", b"II*\0" + struct.pack("<I", offset) + b"\0\0")
+    found, sent = prepare_upload("a.jpg", content)
     assert (found.private, found.turned, sent) == ([], False, content)
 
 
-PLACE = box(b"\xa9xyz", b"\0\x12\x15\xc7+52.5+013.4/")
+PLACE = build_box(b"\xa9xyz", b"\0\x12\x15\xc7+52.5+013.4/")
 
 
 @pytest.mark.requirement("uploads.privacy")
@@ -285,68 +299,73 @@ PLACE = box(b"\xa9xyz", b"\0\x12\x15\xc7+52.5+013.4/")
     ("holder", "kind"),
     [("moov", b"udta"), ("moov", b"meta"), ("trak", b"udta"), ("trak", b"meta"), ("file", b"meta")],
 )
-def test_location_of_a_video_is_blanked_wherever_it_is(upload, holder, kind):
+def test_location_of_a_video_is_blanked_wherever_it_is(prepare_upload, holder, kind):
     """The film, each track and the file may have one."""
-    more = box(kind, PLACE)
-    film = mp4(*([more] if holder == "moov" else [track(9, 9, more)] if holder == "trak" else []))
+    more = build_box(kind, PLACE)
+    film = build_mp4(*([more] if holder == "moov" else [build_track(9, 9, more)] if holder == "trak" else []))
     content = film + more if holder == "file" else film
-    found, sent = upload("a.mp4", content)
+    found, sent = prepare_upload("a.mp4", content)
     assert (found.private, PLACE in sent) == (["the place"], False)
 
 
 @pytest.mark.requirement("uploads.shape")
-def test_first_video_track_has_the_dimensions(upload):
+def test_first_video_track_has_the_dimensions(prepare_upload):
     """A later one may be a cover or an alternative."""
-    assert upload("a.mp4", mp4(track(160, 120)))[0].facts.width == 1080
+    assert prepare_upload("a.mp4", build_mp4(build_track(160, 120)))[0].facts.width == 1080
 
 
 @pytest.mark.requirement("uploads.facts")
-def test_film_of_many_boxes_is_read(upload):
+def test_film_of_many_boxes_is_read(prepare_upload):
     """A recording in fragments has hundreds of them."""
-    content = ftyp(b"isom") + box(b"free", b"") * 400 + mp4()[len(ftyp(b"isom", b"mp41")) :]
-    assert upload("a.mp4", content)[0].facts.height == 1920
+    content = build_ftyp(b"isom") + build_box(b"free", b"") * 400 + build_mp4()[len(build_ftyp(b"isom", b"mp41")) :]
+    assert prepare_upload("a.mp4", content)[0].facts.height == 1920
 
 
 @pytest.mark.requirement("uploads.privacy")
 @pytest.mark.parametrize(
     "content",
     [
-        box(b"udta", box(b"\xa9xyz", b"\0\x12\x15\xc7+52.5+013.4/")),
-        box(b"udta", box(b"loci", bytes(40)), wide=True),
-        box(b"meta", box(b"keys", b"com.apple.quicktime.location.ISO6709")),
+        build_box(b"udta", build_box(b"\xa9xyz", b"\0\x12\x15\xc7+52.5+013.4/")),
+        build_box(b"udta", build_box(b"loci", bytes(40)), wide=True),
+        build_box(b"meta", build_box(b"keys", b"com.apple.quicktime.location.ISO6709")),
     ],
 )
-def test_location_of_a_video_is_blanked_in_place(upload, content):
+def test_location_of_a_video_is_blanked_in_place(prepare_upload, content):
     """Other boxes refer to positions in the file by offset."""
-    whole = mp4(content)
-    found, sent = upload("a.mp4", whole)
+    whole = build_mp4(content)
+    found, sent = prepare_upload("a.mp4", whole)
     assert found.private == ["the place"]
     assert len(sent) == len(whole)
     start = whole.index(content)
     header = 16 if content.startswith(b"\0\0\0\1") else 8
     blank = content[:4] + b"free" + content[8:header] + bytes(len(content) - header)
     assert sent == whole[:start] + blank + whole[start + len(content) :]
-    assert upload("sent.mp4", sent)[0].facts == found.facts
+    assert prepare_upload("sent.mp4", sent)[0].facts == found.facts
 
 
 @pytest.mark.requirement("uploads.whole_file")
 @pytest.mark.parametrize(
     ("name", "whole"),
     [
-        ("a.jpg", jpeg(segment(0xE1, b"Exif\0\0" + exif(TURNED)), padding=100_000)),
-        ("a.png", png(9, 9, padding=1000)),
-        ("a.gif", gif(frames=3)),
-        ("a.webp", webp(webp_header(9, 9), webp_chunk(b"VP8 ", bytes(1000)))),
-        ("a.mp4", mp4(padding=1000)),
-        ("a.mov", ftyp(b"qt  ") + box(b"mdat", bytes(1000)) + box(b"moov", movie_header() + track(9, 9))),
+        ("a.jpg", build_jpeg(build_segment(0xE1, b"Exif\0\0" + build_exif(TURNED)), padding=100_000)),
+        ("a.png", build_png(9, 9, padding=1000)),
+        ("a.gif", build_gif(frames=3)),
+        ("a.webp", build_webp(build_webp_header(9, 9), build_webp_chunk(b"VP8 ", bytes(1000)))),
+        ("a.mp4", build_mp4(padding=1000)),
+        (
+            "a.mov",
+            build_ftyp(b"qt  ")
+            + build_box(b"mdat", bytes(1000))
+            + build_box(b"moov", build_movie_header() + build_track(9, 9)),
+        ),
     ],
 )
-def test_truncated_file_is_refused(upload, name, whole):
+def test_truncated_file_is_refused(prepare_upload, name, whole):
     """At every length from half of it on."""
-    assert upload(name, whole)[1] == whole
+    assert prepare_upload(name, whole)[1] == whole
     for length in {len(whole) // 2, len(whole) * 9 // 10, len(whole) - 20, len(whole) - 2, len(whole) - 1}:
         with pytest.raises(FileRefused) as caught:
-            upload(name, whole[:length])
+            prepare_upload(name, whole[:length])
         assert str(caught.value) == (
             f"Not uploaded: «{name}»: it ends too early. Copy it again from where it was made; repeating the same call does "
             "not help."
@@ -355,73 +374,81 @@ def test_truncated_file_is_refused(upload, name, whole):
 
 @pytest.mark.requirement("uploads.whole_file")
 @pytest.mark.parametrize("beyond", [1, 2, 1000])
-def test_webp_block_that_is_longer_than_the_file_is_refused(upload, beyond):
+def test_webp_block_that_is_longer_than_the_file_is_refused(prepare_upload, beyond):
     """What follows the block would be left out with it, the picture included."""
-    place = exif(place=POSITION)
+    place = build_exif(place=POSITION)
     block = b"EXIF" + struct.pack("<I", len(place) + len(PIXELS) + beyond) + place
     with pytest.raises(FileRefused, match=r"«a\.webp»: it ends too early"):
-        upload("a.webp", webp(webp_header(9, 9), block, PIXELS))
+        prepare_upload("a.webp", build_webp(build_webp_header(9, 9), block, PIXELS))
 
 
 @pytest.mark.requirement("uploads.privacy")
-def test_private_exif_of_an_odd_length_is_left_out_of_a_webp_that_ends_without_its_padding(upload):
-    block = webp_chunk(b"EXIF", exif(place=POSITION) + b"\0")
-    found, sent = upload("a.webp", webp(webp_header(9, 9, flags=0x08), PIXELS, block[:-1]))
+def test_private_exif_of_an_odd_length_is_left_out_of_a_webp_that_ends_without_its_padding(prepare_upload):
+    block = build_webp_chunk(b"EXIF", build_exif(place=POSITION) + b"\0")
+    found, sent = prepare_upload("a.webp", build_webp(build_webp_header(9, 9, flags=0x08), PIXELS, block[:-1]))
     assert found.private == ["the place"]
-    assert sent == webp(webp_header(9, 9), PIXELS)
+    assert sent == build_webp(build_webp_header(9, 9), PIXELS)
 
 
 @pytest.mark.requirement("uploads.whole_file")
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (ftyp(b"isom") + box(b"mdat", bytes(100)), "it ends too early"),
-        (ftyp(b"isom") + box(b"moov", b"", length=7) + bytes(20), "it ends too early"),
-        (ftyp(b"isom") + box(b"moov", movie_header() + track(0, 0, handler=b"soun")), "it has no video track"),
+        (build_ftyp(b"isom") + build_box(b"mdat", bytes(100)), "it ends too early"),
+        (build_ftyp(b"isom") + build_box(b"moov", b"", length=7) + bytes(20), "it ends too early"),
+        (
+            build_ftyp(b"isom") + build_box(b"moov", build_movie_header() + build_track(0, 0, handler=b"soun")),
+            "it has no video track",
+        ),
     ],
 )
-def test_video_without_its_index_or_without_a_picture_is_refused(upload, content, cause):
+def test_video_without_its_index_or_without_a_picture_is_refused(prepare_upload, content, cause):
     """A recording that was interrupted, and sound alone."""
     with pytest.raises(FileRefused, match=f"«a.mp4»: {cause}"):
-        upload("a.mp4", content)
+        prepare_upload("a.mp4", content)
 
 
 @pytest.mark.requirement("uploads.whole_file")
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.mp4", mp4() + b"\0\0\0"),
-        ("a.mp4", mp4() + bytes(100)),
-        ("a.mp4", mp4() + b"SEFT\1\2\3\4\xff\xfe"),
-        ("a.mp4", ftyp(b"isom") + box(b"moov", movie_header() + track(9, 9)) + box(b"mdat", bytes(9), length=0)),
-        ("a.gif", gif() + bytes(10)),
+        ("a.mp4", build_mp4() + b"\0\0\0"),
+        ("a.mp4", build_mp4() + bytes(100)),
+        ("a.mp4", build_mp4() + b"SEFT\1\2\3\4\xff\xfe"),
+        (
+            "a.mp4",
+            build_ftyp(b"isom")
+            + build_box(b"moov", build_movie_header() + build_track(9, 9))
+            + build_box(b"mdat", bytes(9), length=0),
+        ),
+        ("a.gif", build_gif() + bytes(10)),
     ],
 )
-def test_unusual_but_complete_file_is_accepted(upload, name, content):
+def test_unusual_but_complete_file_is_accepted(prepare_upload, name, content):
     """Padding, a trailer that isn't a box, a box that extends to the end."""
-    assert upload(name, content)[1] == content
+    assert prepare_upload(name, content)[1] == content
 
 
 @pytest.mark.requirement("uploads.types")
 @pytest.mark.parametrize(
     ("name", "content", "sent_as"),
     [
-        ("photo.jpg", png(), "photo.png"),
-        ("photo.JPG", jpeg(), "photo.JPG"),
-        ("film.mov", mp4(), "film.mp4"),
-        ("my.photo.webp", gif(), "my.photo.gif"),
-        ("動画.mp4", mp4(), "動画.mp4"),
-        ("写真.png", jpeg(), "写真.jpg"),
+        ("photo.jpg", build_png(), "photo.png"),
+        ("photo.JPG", build_jpeg(), "photo.JPG"),
+        ("film.mov", build_mp4(), "film.mp4"),
+        ("my.photo.webp", build_gif(), "my.photo.gif"),
+        ("動画.mp4", build_mp4(), "動画.mp4"),
+        ("写真.png", build_jpeg(), "写真.jpg"),
     ],
 )
-def test_extension_follows_the_type(upload, name, content, sent_as):
+def test_extension_follows_the_type(prepare_upload, name, content, sent_as):
     """The URL's extension comes from it, and in a chat a file can't be renamed."""
-    assert upload(name, content)[0].name == sent_as
+    assert prepare_upload(name, content)[0].name == sent_as
 
 
 @pytest.mark.requirement("uploads.facts")
-def test_segment_length_below_its_minimum_ends_the_reading(upload):
+def test_segment_length_below_its_minimum_ends_the_reading(prepare_upload):
     """Such a length doesn't even cover itself."""
     for length in (b"\0\0", b"\0\1"):
         with pytest.raises(FileRefused):
-            upload("a.jpg", jpeg()[:2] + b"\xff\xe1" + length + struct.pack(">I", 1))
+            prepare_upload("a.jpg", build_jpeg()[:2] + b"\xff\xe1" + length + struct.pack(">I", 1))

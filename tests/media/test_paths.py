@@ -11,7 +11,7 @@ PICS = "C:/Users/Ann/Pictures"
 HOME = "C:/Users/Ann"
 
 
-def below(source, folder):
+def find_parts_below(source, folder):
     """The parts of a Windows path below a folder; None if it isn't absolute or not below it."""
     typed = parse_source(source, HOME, system="windows")
     return split_below(typed, folder, system="windows") if is_absolute(typed, system="windows") else None
@@ -44,7 +44,7 @@ def below(source, folder):
 )
 def test_windows_path_below_the_folder_is_understood(source):
     """Both separators, any case, literal prefix, URL, quotes and home."""
-    assert below(source, PICS) == ["trip", "a b.png"]
+    assert find_parts_below(source, PICS) == ["trip", "a b.png"]
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_windows_path_below_the_folder_is_understood(source):
 )
 def test_path_of_a_network_share_is_understood(source):
     """Also as a literal path and as a URL."""
-    assert below(source, "//server/share/pics") == ["a.png"]
-    assert below(source, "//server/other/pics") is None
+    assert find_parts_below(source, "//server/share/pics") == ["a.png"]
+    assert find_parts_below(source, "//server/other/pics") is None
 
 
 @pytest.mark.parametrize("folder", ["C:/", "c:/"])
 def test_folder_that_is_a_drive_is_understood(folder):
     """Its own separator at the end is not counted."""
-    assert below(r"C:\a.png", folder) == ["a.png"]
-    assert below(r"D:\a.png", folder) is None
+    assert find_parts_below(r"C:\a.png", folder) == ["a.png"]
+    assert find_parts_below(r"D:\a.png", folder) is None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_folder_that_is_a_drive_is_understood(folder):
 )
 def test_path_beside_the_folder_is_not_below_it(source):
     """The folder itself, one whose name begins alike, and others."""
-    assert below(source, PICS) is None
+    assert find_parts_below(source, PICS) is None
 
 
 @pytest.mark.parametrize("source", [r"trip\a.png", "trip/a.png", r" trip\a.png "])
@@ -123,7 +123,7 @@ def test_relative_windows_path_is_split_at_either_separator(source):
 )
 def test_windows_path_with_a_trick_is_refused(source, cause):
     """Streams, drives without a root, ways up, devices, and ends that Windows cuts off."""
-    parts = below(source, PICS) or parse_source(source, HOME, system="windows").split("/")
+    parts = find_parts_below(source, PICS) or parse_source(source, HOME, system="windows").split("/")
     with pytest.raises(FileRefused) as caught:
         check_parts(parts, system="windows")
     assert f": {cause}. " in str(caught.value)
@@ -143,7 +143,7 @@ def test_path_of_a_device_is_outside_every_folder(source):
     """A literal path is understood only with a drive or a share."""
     typed = parse_source(source, HOME, system="windows")
     assert is_absolute(typed, system="windows")
-    assert below(source, PICS) is None
+    assert find_parts_below(source, PICS) is None
 
 
 @pytest.mark.parametrize(

@@ -9,37 +9,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.media_files import (
-    box,
-    ftyp,
-    gif,
-    jpeg,
-    movie_header,
-    mp4,
-    png,
-    segment,
-    track,
-    webp,
-    webp_chunk,
-    webp_header,
+    build_box,
+    build_ftyp,
+    build_gif,
+    build_jpeg,
+    build_movie_header,
+    build_mp4,
+    build_png,
+    build_segment,
+    build_track,
+    build_webp,
+    build_webp_chunk,
+    build_webp_header,
 )
 from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.media.probe import EXTENSIONS, examine_file, facts_of, sniff_type
 
-PNG = png(640, 480)
-GIF = gif(320, 200)
-WEBP = webp(webp_header(1920, 1080))
-MP4 = mp4()
+PNG = build_png(640, 480)
+GIF = build_gif(320, 200)
+WEBP = build_webp(build_webp_header(1920, 1080))
+MP4 = build_mp4()
 MOV = (
-    ftyp(b"qt  ")
-    + box(b"wide", b"")
-    + box(b"mdat", bytes(100), wide=True)
-    + box(b"moov", movie_header() + track(1920, 1080))
+    build_ftyp(b"qt  ")
+    + build_box(b"wide", b"")
+    + build_box(b"mdat", bytes(100), wide=True)
+    + build_box(b"moov", build_movie_header() + build_track(1920, 1080))
 )
-JPEG = jpeg(segment(0xE1, bytes(5000)), b"\xff", segment(0xDB, bytes(65)), b"\xff\x01")
+JPEG = build_jpeg(build_segment(0xE1, bytes(5000)), b"\xff", build_segment(0xDB, bytes(65)), b"\xff\x01")
 
 
-def reading(content):
+def make_reader(content):
     """Reads of a file of these bytes, and how many bytes were asked for."""
     asked = []
 
@@ -50,15 +50,15 @@ def reading(content):
     return read_at, asked
 
 
-def examined(content, name):
+def examine_bytes(content, name):
     """The facts of these bytes under this name."""
-    return examine_file(reading(content)[0], len(content), name)
+    return examine_file(make_reader(content)[0], len(content), name)
 
 
-def refusal(content, name):
+def read_refusal(content, name):
     """The words of a refusal."""
     with pytest.raises(FileRefused) as caught:
-        examined(content, name)
+        examine_bytes(content, name)
     return str(caught.value)
 
 
@@ -71,52 +71,80 @@ def refusal(content, name):
         (GIF.replace(b"89a", b"87a"), "a.GIF", MediaFacts("image/gif", 0, 320, 200)),
         (WEBP, "a.webp", MediaFacts("image/webp", 0, 1920, 1080)),
         (
-            webp(webp_chunk(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 0x4000 | 800, 600))),
+            build_webp(build_webp_chunk(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 0x4000 | 800, 600))),
             "a.webp",
             MediaFacts("image/webp", 0, 800, 600),
         ),
         (
-            webp(webp_chunk(b"VP8L", b"\x2f" + ((99) | (49 << 14)).to_bytes(4, "little") + bytes(5))),
+            build_webp(build_webp_chunk(b"VP8L", b"\x2f" + ((99) | (49 << 14)).to_bytes(4, "little") + bytes(5))),
             "a.webp",
             MediaFacts("image/webp", 0, 100, 50),
         ),
         (JPEG, "a.jpg", MediaFacts("image/jpeg", 0, 4000, 3000)),
-        (jpeg(width=1, height=2), "a.JPEG", MediaFacts("image/jpeg", 0, 1, 2)),
+        (build_jpeg(width=1, height=2), "a.JPEG", MediaFacts("image/jpeg", 0, 1, 2)),
         (MP4, "a.mp4", MediaFacts("video/mp4", 0, 1080, 1920, 12.5)),
         (MOV, "a.mov", MediaFacts("video/quicktime", 0, 1920, 1080, 12.5)),
         (
-            ftyp(b"mp42") + box(b"moov", movie_header(90_000, 90_000 * 7200, version=1) + track(3840, 2160, version=1)),
+            build_ftyp(b"mp42")
+            + build_box(
+                b"moov", build_movie_header(90_000, 90_000 * 7200, version=1) + build_track(3840, 2160, version=1)
+            ),
             "a.m4v",
             MediaFacts("video/mp4", 0, 3840, 2160, 7200.0),
         ),
-        (ftyp(b"????", b"none", b"isom") + box(b"mdat", b"", length=0), "a.mp4", MediaFacts("video/mp4", 0)),
-        (ftyp(b"M4V "), "a.m4v", MediaFacts("video/mp4", 0)),
-        (ftyp(b"isom") + box(b"moov", movie_header(0, 5) + track(5, 0)), "a.mp4", MediaFacts("video/mp4", 0)),
-        (ftyp(b"isom") + box(b"moov", movie_header(5, 0)), "a.mp4", MediaFacts("video/mp4", 0)),
-        (ftyp(b"isom") + box(b"moov", movie_header(5, 2**32 - 1)), "a.mp4", MediaFacts("video/mp4", 0)),
-        (ftyp(b"isom") + box(b"moov", movie_header(5, 2**64 - 1, version=1)), "a.mp4", MediaFacts("video/mp4", 0)),
         (
-            ftyp(b"isom") + box(b"moov", box(b"mvhd", b"\0") + box(b"trak", box(b"tkhd", b"\0"))),
+            build_ftyp(b"????", b"none", b"isom") + build_box(b"mdat", b"", length=0),
             "a.mp4",
             MediaFacts("video/mp4", 0),
         ),
-        (ftyp(b"isom") + box(b"moov", b"", length=2**31), "a.mp4", MediaFacts("video/mp4", 0)),
-        (ftyp(b"isom") + box(b"moov", b"", length=7) + bytes(20), "a.mp4", MediaFacts("video/mp4", 0)),
-        (ftyp(b"isom") + box(b"free", b"") * 600 + box(b"moov", movie_header()), "a.mp4", MediaFacts("video/mp4", 0)),
+        (build_ftyp(b"M4V "), "a.m4v", MediaFacts("video/mp4", 0)),
+        (
+            build_ftyp(b"isom") + build_box(b"moov", build_movie_header(0, 5) + build_track(5, 0)),
+            "a.mp4",
+            MediaFacts("video/mp4", 0),
+        ),
+        (build_ftyp(b"isom") + build_box(b"moov", build_movie_header(5, 0)), "a.mp4", MediaFacts("video/mp4", 0)),
+        (
+            build_ftyp(b"isom") + build_box(b"moov", build_movie_header(5, 2**32 - 1)),
+            "a.mp4",
+            MediaFacts("video/mp4", 0),
+        ),
+        (
+            build_ftyp(b"isom") + build_box(b"moov", build_movie_header(5, 2**64 - 1, version=1)),
+            "a.mp4",
+            MediaFacts("video/mp4", 0),
+        ),
+        (
+            build_ftyp(b"isom")
+            + build_box(b"moov", build_box(b"mvhd", b"\0") + build_box(b"trak", build_box(b"tkhd", b"\0"))),
+            "a.mp4",
+            MediaFacts("video/mp4", 0),
+        ),
+        (build_ftyp(b"isom") + build_box(b"moov", b"", length=2**31), "a.mp4", MediaFacts("video/mp4", 0)),
+        (build_ftyp(b"isom") + build_box(b"moov", b"", length=7) + bytes(20), "a.mp4", MediaFacts("video/mp4", 0)),
+        (
+            build_ftyp(b"isom") + build_box(b"free", b"") * 600 + build_box(b"moov", build_movie_header()),
+            "a.mp4",
+            MediaFacts("video/mp4", 0),
+        ),
     ],
 )
 def test_facts_are_read_from_the_movie_header(content, name, facts):
     """Sizes, length, and nothing where the file does not tell."""
     kind = sniff_type(content)
     assert name.rpartition(".")[2].lower() in EXTENSIONS[kind]
-    assert facts_of(reading(content)[0], len(content), kind) == replace(facts, size_bytes=len(content))
+    assert facts_of(make_reader(content)[0], len(content), kind) == replace(facts, size_bytes=len(content))
 
 
 @pytest.mark.requirement("uploads.facts")
 def test_large_film_with_its_header_at_the_end_needs_few_reads():
     """The rest is skipped."""
-    film = ftyp(b"isom") + box(b"mdat", bytes(2_000_000)) + box(b"moov", movie_header() + track(1280, 720))
-    read_at, asked = reading(film)
+    film = (
+        build_ftyp(b"isom")
+        + build_box(b"mdat", bytes(2_000_000))
+        + build_box(b"moov", build_movie_header() + build_track(1280, 720))
+    )
+    read_at, asked = make_reader(film)
     assert examine_file(read_at, len(film), "film.mp4").facts == MediaFacts("video/mp4", len(film), 1280, 720, 12.5)
     assert sum(asked) < 1000
 
@@ -130,28 +158,28 @@ def test_large_film_with_its_header_at_the_end_needs_few_reads():
         PNG.replace(struct.pack(">II", 640, 480), bytes(8)),
         GIF[:8],
         WEBP[:20],
-        webp(webp_chunk(b"VP8 ", bytes(10))),
-        webp(webp_chunk(b"ICCP", bytes(10))),
+        build_webp(build_webp_chunk(b"VP8 ", bytes(10))),
+        build_webp(build_webp_chunk(b"ICCP", bytes(10))),
         b"\xff\xd8\xff",
         JPEG[:5085],
-        b"\xff\xd8" + segment(0xE1, b"") * 600,
+        b"\xff\xd8" + build_segment(0xE1, b"") * 600,
         b"\xff\xd8\xff\xe0\0\x04no picture here at all",
     ],
 )
 def test_picture_without_a_readable_size_is_refused(content):
     """It is truncated, damaged, or another format with the same start."""
     kind = sniff_type(content)
-    assert "has no readable picture size" in refusal(content, f"a.{EXTENSIONS[kind][0]}")
+    assert "has no readable picture size" in read_refusal(content, f"a.{EXTENSIONS[kind][0]}")
 
 
 @pytest.mark.requirement("uploads.types")
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (ftyp(b"avif"), "image/avif"),
-        (ftyp(b"heic", b"isom"), "image/heic"),
-        (ftyp(b"3gp5", b"isom"), "video/3gpp"),
-        (ftyp(b"M4A "), "audio/mp4"),
+        (build_ftyp(b"avif"), "image/avif"),
+        (build_ftyp(b"heic", b"isom"), "image/heic"),
+        (build_ftyp(b"3gp5", b"isom"), "video/3gpp"),
+        (build_ftyp(b"M4A "), "audio/mp4"),
         (b"\x1a\x45\xdf\xa3\x01webm", "video/webm"),
         (b"RIFF\0\0\0\0AVI LIST", "video/x-msvideo"),
         (b"BM" + bytes(60), "image/bmp"),
@@ -162,7 +190,7 @@ def test_picture_without_a_readable_size_is_refused(content):
 )
 def test_unsupported_type_is_refused_with_a_conversion(content, kind):
     """The error names the detected type."""
-    words = refusal(content, "thing.jpg")
+    words = read_refusal(content, "thing.jpg")
     assert f"its bytes are {kind}, which the API does not take. Convert it to " in words
 
 
@@ -179,13 +207,13 @@ def test_unsupported_type_is_refused_with_a_conversion(content, kind):
         b"<!doctype html>",
         b"#!/bin/sh",
         b"RIFF\0\0\0\0WAVEfmt ",
-        ftyp(b"zzzz"),
+        build_ftyp(b"zzzz"),
         b"\0",
     ],
 )
 def test_anything_else_is_refused_under_any_name(content):
     """A key named like a picture isn't sent."""
-    assert "aren't an image or video that the API takes (JPEG, PNG, GIF, WebP, MP4, MOV)" in refusal(
+    assert "aren't an image or video that the API takes (JPEG, PNG, GIF, WebP, MP4, MOV)" in read_refusal(
         content, "photo.jpg"
     )
 
@@ -197,7 +225,7 @@ def test_anything_else_is_refused_under_any_name(content):
 def test_name_of_no_media_file_is_refused_with_the_right_extension(content, name):
     """A file without the extension of an image or a video isn't uploaded, even if its bytes are one."""
     kind = sniff_type(content)
-    assert refusal(content, name) == (
+    assert read_refusal(content, name) == (
         f"Not uploaded: «{name}»: its bytes are {kind}, which its name does not say. "
         f"Give it a name that ends in .{EXTENSIONS[kind][0]}; repeating the same call does not help."
     )
@@ -242,7 +270,7 @@ def test_type_follows_from_the_first_bytes():
     ]
 
 
-STARTS = st.sampled_from([b"", PNG, GIF, WEBP, JPEG, MP4, MOV, b"\xff\xd8", b"RIFF....WEBP", ftyp(b"isom")])
+STARTS = st.sampled_from([b"", PNG, GIF, WEBP, JPEG, MP4, MOV, b"\xff\xd8", b"RIFF....WEBP", build_ftyp(b"isom")])
 
 
 @pytest.mark.requirement("uploads.facts")
@@ -250,7 +278,7 @@ STARTS = st.sampled_from([b"", PNG, GIF, WEBP, JPEG, MP4, MOV, b"\xff\xd8", b"RI
 def test_any_bytes_give_facts_with_bounded_reads(start, cut, more, kind):
     """Whatever a file claims, few bytes are read and nothing fails."""
     content = start[: len(start) - cut] + more
-    read_at, asked = reading(content)
+    read_at, asked = make_reader(content)
     facts = facts_of(read_at, len(content), kind)
     assert facts.content_type == kind
     assert (facts.width is None) == (facts.height is None)
@@ -267,6 +295,6 @@ def test_damaged_film_gives_facts_with_bounded_reads(flips, film):
     content = bytearray(film)
     for place, value in flips:
         content[place % len(content)] = value
-    read_at, asked = reading(bytes(content))
+    read_at, asked = make_reader(bytes(content))
     facts_of(read_at, len(content), "video/mp4")
     assert sum(asked) <= 1024 * 17

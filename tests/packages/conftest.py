@@ -14,12 +14,12 @@ UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 needs_uv = pytest.mark.skipif(not shutil.which(UV), reason="needs uv: call `uv run pytest`, or put uv on the path")
 
 
-def text_of(name: str) -> str:
+def read_text(name: str) -> str:
     """Return a file of the repository."""
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def script(name: str) -> ModuleType:
+def load_script(name: str) -> ModuleType:
     """Return a script of the repository as a module."""
     spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

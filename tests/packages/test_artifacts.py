@@ -15,10 +15,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tests.cli.conftest import sandbox_process
+from tests.cli.conftest import serve_sandbox
 from tests.packages.conftest import ROOT, UV, needs_uv
 from tests.support.login import CLIENTS, Home
-from tests.transports.http.conftest import request
+from tests.transports.http.conftest import make_request
 from ttp_mcp import __version__
 from ttp_mcp.tools import every_tool
 
@@ -70,7 +70,7 @@ CALLS: dict[str, dict[str, object]] = {
 }
 
 
-def run(*command, **more):
+def run_command(*command, **more):
     """Run a command that is expected to succeed and return its output."""
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False, **more)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -78,29 +78,29 @@ def run(*command, **more):
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory) -> Path:
+def dist_folder(tmp_path_factory) -> Path:
     """A folder with the wheel and the sdist of this repository; the wheel is built from the sdist, as for a release."""
     folder = tmp_path_factory.mktemp("dist")
-    run(UV, "build", "--quiet", "--out-dir", folder, ROOT)
+    run_command(UV, "build", "--quiet", "--out-dir", folder, ROOT)
     return folder
 
 
 @pytest.fixture(scope="session")
-def wheel(built) -> Path:
+def wheel(dist_folder) -> Path:
     """The wheel."""
-    return next(built.glob("*.whl"))
+    return next(dist_folder.glob("*.whl"))
 
 
-def chosen_python(which: str) -> str:
+def choose_python(which: str) -> str:
     """The oldest supported Python, or the newest on this machine."""
     versions = ("3.11",) if which == "oldest" else ("3.14", "3.13", "3.12")
-    found = next((path for version in versions if (path := found_python(version))), None)
+    found = next((path for version in versions if (path := find_python(version))), None)
     if found is None:
         pytest.skip(f"no Python {' or '.join(versions)} on this machine")
     return found
 
 
-def found_python(version: str) -> str | None:
+def find_python(version: str) -> str | None:
     """Return the path of a Python of this version."""
     done = subprocess.run(
         [UV, "python", "find", "--no-python-downloads", version], capture_output=True, text=True, check=False
@@ -135,20 +135,20 @@ def test_wheel_contains_only_the_package_and_its_data(wheel):
     assert "License-Expression: MIT" in metadata
 
 
-def test_sdist_contains_what_a_test_run_needs(built):
+def test_sdist_contains_what_a_test_run_needs(dist_folder):
     """Tests, contract, lock."""
-    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+    with tarfile.open(next(dist_folder.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "uv.lock", "README.md", "LICENSE", "server.json", "contract/openapi.yaml"} <= names
     assert "tests/conftest.py" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith((".git/", ".venv", ".tools"))]
 
 
-def test_artifacts_contain_no_token(built, wheel):
+def test_artifacts_contain_no_token(dist_folder, wheel):
     """No string has the form of a real one; tests write theirs as a sum."""
     with zipfile.ZipFile(wheel) as archive:
         found = [name for name in archive.namelist() if TOKEN.search(archive.read(name))]
-    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+    with tarfile.open(next(dist_folder.glob("*.tar.gz"))) as archive:
         found += [
             member.name for member in archive if member.isfile() and TOKEN.search(archive.extractfile(member).read())
         ]
@@ -160,13 +160,13 @@ def test_artifacts_contain_no_token(built, wheel):
 @pytest.mark.parametrize("python", ["oldest", "newest"])
 def test_server_installed_from_the_wheel_answers(wheel, tmp_path, python, resolution):
     """In an environment with the wheel and its dependencies only."""
-    run(UV, "venv", "--quiet", "--python", chosen_python(python), tmp_path / "venv")
+    run_command(UV, "venv", "--quiet", "--python", choose_python(python), tmp_path / "venv")
     interpreter = tmp_path / "venv" / "bin" / "python"
     # The wheel would be the only direct requirement of itself, so what it depends on is resolved from its source.
     install = (UV, "pip", "install", "--quiet", "--python", interpreter)
-    run(*install, "--resolution", resolution, "--all-extras", "-r", ROOT / "pyproject.toml")
-    run(*install, "--no-deps", wheel)
-    versions = {each["name"]: each["version"] for each in json.loads(run(*LIST, "--python", interpreter))}
+    run_command(*install, "--resolution", resolution, "--all-extras", "-r", ROOT / "pyproject.toml")
+    run_command(*install, "--no-deps", wheel)
+    versions = {each["name"]: each["version"] for each in json.loads(run_command(*LIST, "--python", interpreter))}
     if resolution == "lowest-direct":
         assert {name: Version(versions[name]) for name in LOWEST} == LOWEST
         assert sum(version < Version(LOCKED[name]) for name, version in LOWEST.items()) > len(LOWEST) / 2
@@ -174,11 +174,11 @@ def test_server_installed_from_the_wheel_answers(wheel, tmp_path, python, resolu
         assert all(Version(versions[name]) >= version for name, version in LOWEST.items())
         assert sum(Version(versions[name]) > version for name, version in LOWEST.items()) > len(LOWEST) / 2
     modules = "ttp_mcp.ledger.store.sqlite, ttp_mcp.ledger.store.postgresql, ttp_mcp.transports.http.oauth"
-    run(interpreter, "-c", f"import {modules}")
-    assert called_over_http(tmp_path / "venv" / "bin" / "ttp-mcp", tmp_path) == (401, 200)
+    run_command(interpreter, "-c", f"import {modules}")
+    assert call_over_http(tmp_path / "venv" / "bin" / "ttp-mcp", tmp_path) == (401, 200)
     server = tmp_path / "venv" / "bin" / "ttp-mcp"
-    assert run(server, "--version").strip() == f"ttp-mcp {__version__}"
-    answers = conversation([server, "--sandbox"], tmp_path)
+    assert run_command(server, "--version").strip() == f"ttp-mcp {__version__}"
+    answers = run_conversation([server, "--sandbox"], tmp_path)
     assert [tool["name"] for tool in answers[2]["tools"]] == [tool.name for tool in every_tool()]
     failed = [name for number, name in CALLS_IN_ORDER.items() if answers[number].get("isError")]
     assert failed == []
@@ -188,22 +188,22 @@ def test_server_installed_from_the_wheel_answers(wheel, tmp_path, python, resolu
 @pytest.mark.requirement("login.clients")
 def test_wheel_needs_one_login_for_three_clients(wheel, tmp_path):
     """In a fresh home each client starts, lists and calls without variables, and no settings file has the token."""
-    run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
-    run(UV, "pip", "install", "--quiet", "--python", tmp_path / "venv" / "bin" / "python", wheel)
+    run_command(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    run_command(UV, "pip", "install", "--quiet", "--python", tmp_path / "venv" / "bin" / "python", wheel)
     home = Home(tmp_path / "home", tmp_path / "venv" / "bin" / "ttp-mcp")
-    with sandbox_process(tmp_path / "sandbox") as api:
+    with serve_sandbox(tmp_path / "sandbox") as api:
         home.login(api)
         for name in CLIENTS:
             entry = home.install(name)
             assert entry["command"] == str(home.program[0])
-            with home.started(entry) as client:
+            with home.start_server(entry) as client:
                 assert len(client.request("tools/list")["tools"]) == len(every_tool())
                 assert client.call("list_posts", limit=1)["posts"]
             assert api["token"] not in client.seen
-        assert home.files_with(api["token"]) == [".config/ttp-mcp/login.json"]
+        assert home.find_files(api["token"]) == [".config/ttp-mcp/login.json"]
 
 
-def called_over_http(server, folder) -> tuple[int, int]:
+def call_over_http(server, folder) -> tuple[int, int]:
     """Return the status of a call without the server key, and with it."""
     key = "k" * 40
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TTP_", "PYTHON", "COV"))}
@@ -218,7 +218,7 @@ def called_over_http(server, folder) -> tuple[int, int]:
             line = process.stderr.readline()
             assert " at http://" in line, line + process.stderr.read()
             url = line.split(" at ")[1].split(" ")[0]
-            sent = request("tools/call", {"name": "list_posts", "arguments": {}})
+            sent = make_request("tools/call", {"name": "list_posts", "arguments": {}})
             refused = httpx2.post(url, **sent, timeout=60)
             sent["headers"]["authorization"] = f"Bearer {key}"
             served = httpx2.post(url, **sent, timeout=60)
@@ -245,7 +245,7 @@ def check_panels(answers) -> None:
         assert "startPanel(" in content["text"]
 
 
-def conversation(command, state) -> dict[int, dict]:
+def run_conversation(command, state) -> dict[int, dict]:
     """Initialize, list, call, and read the panels; return the results by number."""
     messages = [
         {
@@ -299,7 +299,7 @@ def test_packed_bundle_starts_after_unpacking(tmp_path):
     """Packed by the official packer, and started like a host does."""
     node = subprocess.run([ROOT / ".ci" / "node"], capture_output=True, text=True, check=True).stdout.strip()
     path = f"{node}:{os.environ['PATH']}"
-    run(sys.executable, "scripts/mcpb.py", "--out", tmp_path, cwd=ROOT, env={**os.environ, "PATH": path})
+    run_command(sys.executable, "scripts/mcpb.py", "--out", tmp_path, cwd=ROOT, env={**os.environ, "PATH": path})
     unpacked = tmp_path / "unpacked"
     with zipfile.ZipFile(next(tmp_path.glob("*.mcpb"))) as archive:
         archive.extractall(unpacked)
@@ -311,7 +311,7 @@ def test_packed_bundle_starts_after_unpacking(tmp_path):
         "${user_config.media_dirs}": str(tmp_path),
     }
     command = [UV, *(chosen.get(each, each) for each in config["args"])]
-    answers = conversation(command, tmp_path)
+    answers = run_conversation(command, tmp_path)
     assert [tool["name"] for tool in answers[2]["tools"]] == [tool["name"] for tool in manifest["tools"]]
     assert not any(each.get("isError") for each in answers.values())
     check_panels(answers)

@@ -5,14 +5,14 @@ import subprocess
 
 import pytest
 
-from tests.packages.conftest import ROOT, UV, needs_uv, script
+from tests.packages.conftest import ROOT, UV, load_script, needs_uv
 
 pytestmark = [pytest.mark.requirement("packages.bill"), needs_uv]
 
 
 def test_bill_lists_every_locked_runtime_package(tmp_path):
     """With the version in the lock, and no development dependency."""
-    script("sbom").write(tmp_path / "sbom.json")
+    load_script("sbom").write(tmp_path / "sbom.json")
     bill = json.loads((tmp_path / "sbom.json").read_text())
     assert bill["bomFormat"] == "CycloneDX"
     listed = {(each["name"], each["version"]) for each in bill["components"]}

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from tests.packages.conftest import ROOT, script, text_of
+from tests.packages.conftest import ROOT, load_script, read_text
 from ttp_mcp import __version__
 from ttp_mcp.tools import every_tool
 
@@ -17,20 +17,20 @@ pytestmark = pytest.mark.requirement("packages.bundle")
 @pytest.fixture
 def manifest():
     """The parsed manifest."""
-    return json.loads(text_of("mcpb/manifest.json"))
+    return json.loads(read_text("mcpb/manifest.json"))
 
 
 @pytest.fixture
-def staged(tmp_path):
+def bundle_folder(tmp_path):
     """The bundle's files in a folder."""
-    script("mcpb").stage(tmp_path)
+    load_script("mcpb").stage(tmp_path)
     return tmp_path
 
 
 def run_main(*arguments):
     """Return the arguments and environment that the bundle starts the server with."""
     names: dict[str, object] = {"__name__": "bundle"}
-    exec(compile(text_of("mcpb/main.py"), "main.py", "exec"), names)
+    exec(compile(read_text("mcpb/main.py"), "main.py", "exec"), names)
     return names["chosen"](list(arguments))
 
 
@@ -65,18 +65,20 @@ def test_manifest_puts_no_secret_on_a_command_line(manifest):
     assert "api_token" not in arguments
 
 
-def test_icon_is_a_square_png_of_128_to_512(staged):
+def test_icon_is_a_square_png_of_128_to_512(bundle_folder):
     """A requirement of the directory."""
-    width, height = struct.unpack(">II", (staged / "icon.png").read_bytes()[16:24])
+    width, height = struct.unpack(">II", (bundle_folder / "icon.png").read_bytes()[16:24])
     assert width == height
     assert 128 <= width <= 512
 
 
-def test_bundle_contains_only_the_package_and_its_lock(staged):
+def test_bundle_contains_only_the_package_and_its_lock(bundle_folder):
     """No tests, caches or developer settings."""
-    top = {path.name for path in staged.iterdir()}
+    top = {path.name for path in bundle_folder.iterdir()}
     assert top == {"LICENSE", "icon.png", "main.py", "manifest.json", "pyproject.toml", "ttp_mcp", "uv.lock"}
-    staged_files = {str(path.relative_to(staged)) for path in (staged / "ttp_mcp").rglob("*") if path.is_file()}
+    staged_files = {
+        str(path.relative_to(bundle_folder)) for path in (bundle_folder / "ttp_mcp").rglob("*") if path.is_file()
+    }
     assert not [name for name in staged_files if "__pycache__" in name]
     assert {
         "ttp_mcp/sandbox/schema.sql",
@@ -86,13 +88,13 @@ def test_bundle_contains_only_the_package_and_its_lock(staged):
     } <= staged_files
 
 
-def test_bundles_project_has_our_dependencies_and_needs_no_build(staged):
+def test_bundles_project_has_our_dependencies_and_needs_no_build(bundle_folder):
     """uv installs them at the first start, as locked."""
-    project = tomllib.loads((staged / "pyproject.toml").read_text())
+    project = tomllib.loads((bundle_folder / "pyproject.toml").read_text())
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["dependencies"] == ours["project"]["dependencies"]
     assert project["tool"]["uv"]["package"] is False
-    assert 'source = { virtual = "." }' in (staged / "uv.lock").read_text()
+    assert 'source = { virtual = "." }' in (bundle_folder / "uv.lock").read_text()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.packages.conftest import script
+from tests.packages.conftest import load_script
 from ttp_mcp import __version__
 from ttp_mcp.config import SETTINGS
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.requirement("packages.kubernetes")
 @pytest.fixture
 def objects() -> dict[str, dict[str, Any]]:
     """The objects by kind; there is one of each."""
-    built = script("kubernetes").built()
+    built = load_script("kubernetes").built()
     found = {each["kind"]: each for each in built}
     assert len(found) == len(built)
     return found

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator, FormatChecker
 
-from tests.packages.conftest import script, text_of
+from tests.packages.conftest import load_script, read_text
 from ttp_mcp import __version__
 from ttp_mcp.config import SETTINGS
 
@@ -33,17 +33,17 @@ KEYS = {
 @pytest.fixture
 def server() -> dict[str, Any]:
     """The parsed file."""
-    return json.loads(text_of("server.json"))
+    return json.loads(read_text("server.json"))
 
 
-def packages(server) -> dict[str, dict[str, Any]]:
+def list_packages(server) -> dict[str, dict[str, Any]]:
     """The packages by kind."""
     return {each["registryType"]: each for each in server["packages"]}
 
 
 def test_server_json_is_valid_under_the_registrys_schema(server):
     """Version 2025-12-11, which the file names."""
-    schema = json.loads(text_of("tests/packages/data/server.schema.json"))
+    schema = json.loads(read_text("tests/packages/data/server.schema.json"))
     assert server["$schema"] == schema["$id"]
     assert [
         error.message for error in Draft7Validator(schema, format_checker=FormatChecker()).iter_errors(server)
@@ -70,7 +70,7 @@ def test_server_json_has_only_known_keys(server):
 
 def test_server_json_names_this_version_everywhere(server):
     """Another version would install something other than it describes."""
-    found = packages(server)
+    found = list_packages(server)
     assert server["version"] == __version__
     assert found["pypi"]["version"] == __version__
     assert found["oci"]["identifier"].endswith(f":{__version__}")
@@ -80,32 +80,32 @@ def test_server_json_names_this_version_everywhere(server):
 
 def test_readme_and_image_carry_the_servers_name(server):
     """By this the registry checks that package and name have one owner."""
-    assert f"<!-- mcp-name: {server['name']} -->" in text_of("README.md")
-    assert f'io.modelcontextprotocol.server.name="{server["name"]}"' in text_of("Dockerfile")
+    assert f"<!-- mcp-name: {server['name']} -->" in read_text("README.md")
+    assert f'io.modelcontextprotocol.server.name="{server["name"]}"' in read_text("Dockerfile")
 
 
 def test_only_secrets_are_marked_as_secret(server):
     """Clients keep them in their secret store."""
     secret = {setting.name for setting in SETTINGS if setting.secret}
     for kind in ("pypi", "oci"):
-        variables = packages(server)[kind]["environmentVariables"]
+        variables = list_packages(server)[kind]["environmentVariables"]
         assert {each["name"] for each in variables if each["isSecret"]} == secret & {each["name"] for each in variables}
         assert "TTP_API_TOKEN" in secret
 
 
 def test_unreleased_bundle_has_no_checksum(server):
     """`scripts/release.py` fills it in; any earlier one would match no published bundle."""
-    assert "fileSha256" not in packages(server)["mcpb"]
+    assert "fileSha256" not in list_packages(server)["mcpb"]
 
 
 @pytest.mark.parametrize("named", [None, "0" * 64, "a" * 64], ids=["missing", "zeros", "of another file"])
 def test_release_with_a_wrong_checksum_is_refused(server, tmp_path, named):
-    release, bundle = script("release"), tmp_path / "ttp-mcp.mcpb"
+    release, bundle = load_script("release"), tmp_path / "ttp-mcp.mcpb"
     bundle.write_bytes(b"a bundle")
-    right = json.loads(script("generate").server_json(text_of("server.json"), bundle))
+    right = json.loads(load_script("generate").server_json(read_text("server.json"), bundle))
     release.check_server(right, bundle)
     if named is not None:
-        packages(server)["mcpb"]["fileSha256"] = named
+        list_packages(server)["mcpb"]["fileSha256"] = named
     with pytest.raises(release.ReleaseRefused, match="names the checksum"):
         release.check_server(server, bundle)
 
@@ -114,9 +114,9 @@ def test_checksum_of_a_bundle_is_recorded(server, tmp_path):
     """As in a release."""
     bundle = tmp_path / "ttp-mcp.mcpb"
     bundle.write_bytes(b"a bundle")
-    generate = script("generate")
-    renewed = json.loads(generate.server_json(text_of("server.json"), bundle))
-    assert packages(renewed)["mcpb"]["fileSha256"] == (
+    generate = load_script("generate")
+    renewed = json.loads(generate.server_json(read_text("server.json"), bundle))
+    assert list_packages(renewed)["mcpb"]["fileSha256"] == (
         "cd98c950d629c66548537b4ecd68dab3e8cf59974ba6e40df5a1a7354b39db5f"
     )
-    assert packages(renewed)["pypi"] == packages(server)["pypi"]
+    assert list_packages(renewed)["pypi"] == list_packages(server)["pypi"]

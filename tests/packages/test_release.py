@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.packages.conftest import ROOT, needs_uv, script
+from tests.packages.conftest import ROOT, load_script, needs_uv
 from ttp_mcp import __version__
 
 pytestmark = [
@@ -31,7 +31,7 @@ def test_two_builds_of_one_commit_have_the_same_bytes(tmp_path, monkeypatch):
     node = subprocess.run([ROOT / ".ci" / "node"], capture_output=True, text=True, check=True).stdout.strip()
     monkeypatch.setenv("PATH", node, prepend=":")
     monkeypatch.syspath_prepend(ROOT / "scripts")
-    release = script("release")
+    release = load_script("release")
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     one, two = (
         {path.name: path.read_bytes() for path in release.build(tmp_path / name, head.stdout.strip())}
@@ -46,6 +46,6 @@ def test_two_builds_of_one_commit_have_the_same_bytes(tmp_path, monkeypatch):
 def test_release_is_not_built_into_a_folder_with_files(tmp_path):
     """Files of an earlier build would be published too."""
     (tmp_path / "old.whl").touch()
-    release = script("release")
+    release = load_script("release")
     with pytest.raises(release.ReleaseRefused, match="is not empty"):
         release.build(tmp_path)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.packages.conftest import text_of
+from tests.packages.conftest import read_text
 from ttp_mcp.api import Forbidden, NoAnswer, NotAuthenticated
 from ttp_mcp.cli import main
 from ttp_mcp.errors import agent_text
@@ -21,13 +21,13 @@ ON_LINKEDIN = '{"content": "x", "platforms": ["linkedin"]}'
 LATE = '{"content": "x", "account_ids": ["linkedin"], "scheduled_at": "2020-01-01T10:00"}'
 
 
-def quoted() -> list[str]:
+def list_messages() -> list[str]:
     """Return the messages on the page."""
-    return re.findall(r"```text\n(.*?)\n```", text_of("docs/troubleshooting.md"), re.DOTALL)
+    return re.findall(r"```text\n(.*?)\n```", read_text("docs/troubleshooting.md"), re.DOTALL)
 
 
 @pytest.fixture
-def say(monkeypatch, tmp_path, capsys, logging_put_back):
+def run_command(monkeypatch, tmp_path, capsys, logging_restored):
     """Run the command line with only these settings and return its output."""
 
     def run(*arguments: str, **settings: str) -> str:
@@ -55,14 +55,14 @@ def say(monkeypatch, tmp_path, capsys, logging_put_back):
     return run
 
 
-def lost(say, monkeypatch, create):
+def lose_create(run_command, monkeypatch, create):
     """Return what the user is shown for a create whose response is lost."""
     with monkeypatch.context() as ending:
         ending.setattr(Writer, "create", create)
-        yield say("call", "--sandbox", "create_post", ON_LINKEDIN)
+        yield run_command("call", "--sandbox", "create_post", ON_LINKEDIN)
 
 
-def test_every_quoted_message_is_produced(say, tmp_path, monkeypatch):
+def test_every_quoted_message_is_produced(run_command, tmp_path, monkeypatch):
     """In the order of the page; numbers 6 and 7 end with parts that depend on the day."""
 
     async def unclear(*_, **__):
@@ -72,17 +72,19 @@ def test_every_quoted_message_is_produced(say, tmp_path, monkeypatch):
     empty = tmp_path / "token"
     empty.touch(mode=0o600)
     said = [
-        say(*WITHOUT_ACCOUNT),
-        say(*WITHOUT_ACCOUNT, TTP_API_TOKEN_FILE=str(empty)),
-        say(*WITHOUT_ACCOUNT, TTP_API_TOKEN="wrong"),
+        run_command(*WITHOUT_ACCOUNT),
+        run_command(*WITHOUT_ACCOUNT, TTP_API_TOKEN_FILE=str(empty)),
+        run_command(*WITHOUT_ACCOUNT, TTP_API_TOKEN="wrong"),
         agent_text(NotAuthenticated(**FACTS, status=401), "Posts not listed"),
-        say(*WITHOUT_ACCOUNT, TTP_API_TOKEN="ttp_" + "0" * 48),
+        run_command(*WITHOUT_ACCOUNT, TTP_API_TOKEN="ttp_" + "0" * 48),
         agent_text(Forbidden(**FACTS, status=403), "Post not created"),
-        say("call", "--sandbox", "create_post", DRAFT),
-        say("call", "--sandbox", "create_post", LATE),
-        say("call", "--sandbox", "upload_media", '{"source": "/photos/cat.png"}'),
-        say(*WITHOUT_ACCOUNT, TTP_ACCESS="all"),
-        *lost(say, monkeypatch, unclear),
-        say("--transport", "http", "--host", "0.0.0.0"),
+        run_command("call", "--sandbox", "create_post", DRAFT),
+        run_command("call", "--sandbox", "create_post", LATE),
+        run_command("call", "--sandbox", "upload_media", '{"source": "/photos/cat.png"}'),
+        run_command(*WITHOUT_ACCOUNT, TTP_ACCESS="all"),
+        *lose_create(run_command, monkeypatch, unclear),
+        run_command("--transport", "http", "--host", "0.0.0.0"),
     ]
-    assert [text.startswith(message) for message, text in zip(quoted(), said, strict=True)] == [True] * len(said), said
+    assert [text.startswith(message) for message, text in zip(list_messages(), said, strict=True)] == [True] * len(
+        said
+    ), said

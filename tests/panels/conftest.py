@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from tests.support.browser import open_browser, serving, set_size
+from tests.support.browser import open_browser, serve_app, set_size
 from ttp_mcp.config import Settings
 from ttp_mcp.factory import create_server
 from ttp_mcp.sandbox import ManualClock, Sandbox
@@ -91,9 +91,9 @@ class Stage:
 
     def log(self) -> dict[str, Any]:
         """Return what the host saw."""
-        return self.in_host("return window.log")
+        return self.run_in_host("return window.log")
 
-    def in_host(self, script: str, *args: Any) -> Any:
+    def run_in_host(self, script: str, *args: Any) -> Any:
         """Run a script in the host, and return to the panel."""
         self.browser.switch_to.default_content()
         try:
@@ -147,7 +147,7 @@ class Stage:
 
     def set_frame_width(self, width: int) -> None:
         """Set the width of the panel's frame, which the panel learns later."""
-        self.in_host("frame.style.width = `${arguments[0]}px`", width)
+        self.run_in_host("frame.style.width = `${arguments[0]}px`", width)
         self.wait(lambda: self.browser.execute_script("return window.innerWidth") == width)
 
     def has_button(self, name: str) -> bool:
@@ -155,11 +155,11 @@ class Stage:
         path = f"//button[normalize-space()={json.dumps(name)} or @aria-label={json.dumps(name)}]"
         return bool(self.browser.find_elements(By.XPATH, path))
 
-    def focused(self) -> str | None:
+    def find_focused(self) -> str | None:
         """Return the key of the element that has the focus."""
         return self.browser.execute_script("return document.activeElement?.dataset.key ?? null")
 
-    def copied(self) -> str:
+    def read_copied(self) -> str:
         """Return the text in the clipboard."""
         rights = {"origin": self.origin, "permissions": ["clipboardReadWrite"]}
         self.browser.execute_cdp_cmd("Browser.grantPermissions", rights)
@@ -248,7 +248,7 @@ def stage(browser: webdriver.Chrome, demo_folder: Path, tmp_path: Path, changes:
         sandbox = opened.enter_context(Sandbox(tmp_path / "sandbox", clock=ManualClock(NOW)))
         listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
         staged = Stage(browser, f"http://127.0.0.1:{listener.getsockname()[1]}", sandbox)
-        opened.enter_context(serving(create_host(settings, sandbox, staged.calls), listener, lifespan="on"))
+        opened.enter_context(serve_app(create_host(settings, sandbox, staged.calls), listener, lifespan="on"))
         browser.get_log("browser")
         yield staged
         browser.switch_to.default_content()

@@ -23,12 +23,12 @@ PLAN = {
 }
 
 
-def menu(stage: Stage) -> dict[str, Any]:
+def find_menu_post(stage: Stage) -> dict[str, Any]:
     """The post of Wednesday at 18:00, as the sandbox has it."""
     return next(post for post in stage.posts() if post["content"].startswith(MENU))
 
 
-def when(post: dict[str, Any]) -> datetime:
+def read_time(post: dict[str, Any]) -> datetime:
     """Return the time of a post."""
     return datetime.fromtimestamp(post["scheduled_at"] / 1000, UTC)
 
@@ -37,7 +37,7 @@ def open_menu(stage: Stage, **options: Any) -> None:
     """Open the calendar, and in it the post of Wednesday."""
     stage.open("calendar", "list_posts", **options)
     stage.see("Week of 23 November 2026", MENU)
-    stage.press(f"post {menu(stage)['id']}")
+    stage.press(f"post {find_menu_post(stage)['id']}")
     stage.see("Wed 25 Nov, 18:00", "Copy text")
 
 
@@ -57,7 +57,7 @@ def find_day(stage: Stage, day: str):
     return stage.browser.find_element(By.CSS_SELECTOR, f"[data-day='{day}']")
 
 
-def drag(browser: webdriver.Chrome, source, target, *, share: float) -> None:
+def drag_element(browser: webdriver.Chrome, source, target, *, share: float) -> None:
     """Drag an element to a height within another one, and release it there."""
     ActionChains(browser).move_to_element(source).click_and_hold().move_by_offset(10, 10).perform()
     # The days are a scale of hours by now.
@@ -102,16 +102,16 @@ def test_post_opens_in_full_and_its_text_is_copied(stage):
     stage.see("Text copied")
     stage.click("Calendar")
     stage.see("Week of 23 November 2026")
-    assert stage.focused() == f"post {menu(stage)['id']}"
+    assert stage.find_focused() == f"post {find_menu_post(stage)['id']}"
     assert stage.writes() == []
 
 
 def test_dragging_a_post_to_a_day_and_an_hour_reschedules_it_after_a_click(stage):
     """The drop only fills in the form."""
     stage.open("calendar", "list_posts")
-    old = menu(stage)
+    old = find_menu_post(stage)
     card = find_card(stage, MENU)
-    drag(stage.browser, card, find_day(stage, "2026-11-28"), share=0.4)
+    drag_element(stage.browser, card, find_day(stage, "2026-11-28"), share=0.4)
     stage.see("Move “", "Keep as it is")
     assert stage.writes() == []
     date, time = (stage.browser.find_element(By.ID, f"move-{kind}").get_property("value") for kind in ("date", "time"))
@@ -120,9 +120,9 @@ def test_dragging_a_post_to_a_day_and_an_hour_reschedules_it_after_a_click(stage
     stage.click("Move")
     stage.see("Move post: done", "Rescheduled: ")
     assert stage.writes() == [("reschedule_post", {"post_id": old["id"], "scheduled_at": f"2026-11-28T{time}"})]
-    new = menu(stage)
+    new = find_menu_post(stage)
     assert new["id"] != old["id"]
-    assert f"{when(new) + timedelta(hours=1):%Y-%m-%dT%H:%M}" == f"2026-11-28T{time}"
+    assert f"{read_time(new) + timedelta(hours=1):%Y-%m-%dT%H:%M}" == f"2026-11-28T{time}"
     update = stage.wait(lambda: stage.log()["context"])[-1]["content"][0]["text"]
     assert update.startswith("In the panel the user did this")
     assert new["id"] in update
@@ -135,8 +135,10 @@ def test_dragging_in_a_month_keeps_the_time(stage):
     stage.click("Month")
     stage.see("November 2026")
     stage.settle()
-    line = stage.wait(lambda: stage.browser.find_element(By.CSS_SELECTOR, f"[data-key='post {menu(stage)['id']}']"))
-    drag(stage.browser, line, find_day(stage, "2026-11-28"), share=0.5)
+    line = stage.wait(
+        lambda: stage.browser.find_element(By.CSS_SELECTOR, f"[data-key='post {find_menu_post(stage)['id']}']")
+    )
+    drag_element(stage.browser, line, find_day(stage, "2026-11-28"), share=0.5)
     stage.see("Move “")
     stage.click("Move")
     stage.see("Move post: done")
@@ -151,7 +153,7 @@ def test_escape_and_keeping_it_change_nothing(stage):
         Keys.ESCAPE
     ).release().perform()
     assert not stage.has_button("Move")
-    drag(stage.browser, find_card(stage, MENU), find_day(stage, "2026-11-28"), share=0.5)
+    drag_element(stage.browser, find_card(stage, MENU), find_day(stage, "2026-11-28"), share=0.5)
     stage.click("Keep as it is")
     assert not stage.has_button("Move")
     assert stage.writes() == []
@@ -162,27 +164,27 @@ def test_keyboard_alone_moves_a_post(stage):
     """Tab, Enter and typed fields are enough."""
     stage.open("calendar", "list_posts")
     stage.see(MENU)
-    old = menu(stage)
+    old = find_menu_post(stage)
     stage.settle()
     press_to(stage, f"post {old['id']}")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Wed 25 Nov, 18:00", "Copy text")
-    assert stage.focused() == "heading"
+    assert stage.find_focused() == "heading"
     press_to(stage, "change-time")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Move “")
-    assert stage.focused() == "move"
+    assert stage.find_focused() == "move"
     # Backwards from the button: the picker, then the parts of the time.
     for _ in range(3):
-        press(stage, Keys.SHIFT + Keys.TAB)
-    press(stage, Keys.UP)
+        press_keys(stage, Keys.SHIFT + Keys.TAB)
+    press_keys(stage, Keys.UP)
     press_to(stage, "move")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Move post: done")
     ((tool, args),) = stage.writes()
     assert (tool, args["post_id"], args["scheduled_at"][:11]) == ("reschedule_post", old["id"], "2026-11-25T")
     assert args["scheduled_at"] != "2026-11-25T18:00"
-    stage.wait(lambda: stage.focused() == "notice")
+    stage.wait(lambda: stage.find_focused() == "notice")
 
 
 @pytest.mark.requirement("panels.accessible")
@@ -190,17 +192,17 @@ def test_keyboard_alone_cancels_a_post(stage):
     """After a question whose safe answer has the focus."""
     stage.open("calendar", "list_posts")
     stage.see(MENU)
-    old = menu(stage)
+    old = find_menu_post(stage)
     stage.settle()
     press_to(stage, f"post {old['id']}")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Copy text")
     press_to(stage, "cancel")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Keep it")
-    assert stage.focused() == "keep"
-    press(stage, Keys.SHIFT + Keys.TAB)
-    press(stage, Keys.ENTER)
+    assert stage.find_focused() == "keep"
+    press_keys(stage, Keys.SHIFT + Keys.TAB)
+    press_keys(stage, Keys.ENTER)
     stage.see("Cancel post: done", "It will not be published.")
     assert stage.writes() == [("delete_post", {"post_id": old["id"]})]
     assert old["id"] not in [post["id"] for post in stage.posts()]
@@ -213,16 +215,16 @@ def test_keyboard_alone_changes_and_applies_a_plan(stage):
     stage.see("3 posts proposed")
     stage.settle()
     press_to(stage, "drop 3")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Drop post 3: done", "2 posts proposed")
-    stage.wait(lambda: stage.focused() == "notice")
+    stage.wait(lambda: stage.find_focused() == "notice")
     press_to(stage, "apply")
-    press(stage, Keys.SPACE)
+    press_keys(stage, Keys.SPACE)
     stage.see("Schedule the plan: done")
     assert [name for name, _ in stage.writes()] == ["plan_posts", "plan_posts", "apply_plan"]
 
 
-def press(stage: Stage, keys: str) -> None:
+def press_keys(stage: Stage, keys: str) -> None:
     """Press keys where the focus is."""
     if keys.startswith(Keys.SHIFT):
         ActionChains(stage.browser).key_down(Keys.SHIFT).send_keys(keys[1:]).key_up(Keys.SHIFT).perform()
@@ -234,8 +236,8 @@ def press_to(stage: Stage, key: str) -> None:
     """Press Tab until an element has the focus, once nothing is drawn again: a key that is down would be lost."""
     stage.settle()
     for _ in range(60):
-        press(stage, Keys.TAB)
-        if stage.focused() == key:
+        press_keys(stage, Keys.TAB)
+        if stage.find_focused() == key:
             return
     raise AssertionError(f"{key} is not reached")
 
@@ -248,7 +250,7 @@ def test_refusal_is_shown_with_the_tools_text(stage):
     stage.click("Move")
     shown = stage.see("Move post: not done", "Post not rescheduled: ")
     assert "is in the past" in shown
-    assert menu(stage)["scheduled_at"] == round(datetime(2026, 11, 25, 17, tzinfo=UTC).timestamp() * 1000)
+    assert find_menu_post(stage)["scheduled_at"] == round(datetime(2026, 11, 25, 17, tzinfo=UTC).timestamp() * 1000)
     assert "Post not rescheduled" in stage.log()["context"][-1]["content"][0]["text"]
 
 
@@ -270,7 +272,7 @@ def test_confirmation_is_shown_and_given_in_the_panel(stage):
     stage.see("Keep it")
     stage.press("cancel-yes")
     stage.see("Cancel post: please confirm", "Delete this post?", MENU)
-    assert menu(stage)
+    assert find_menu_post(stage)
     stage.click("Confirm")
     stage.see("Cancel post: done")
     assert MENU not in [post["content"][: len(MENU)] for post in stage.posts()]
@@ -286,7 +288,7 @@ def test_question_of_the_server_can_be_declined(stage):
     stage.see("please confirm")
     stage.click("Don't")
     assert not stage.has_button("Confirm")
-    assert menu(stage)
+    assert find_menu_post(stage)
     assert len(stage.writes()) == 1
 
 
@@ -297,7 +299,7 @@ def test_access_of_the_server_applies_to_panels(stage):
     stage.click("Cancel post")
     stage.press("cancel-yes")
     stage.see("Cancel post: not done", "Unknown tool: delete_post")
-    assert menu(stage)
+    assert find_menu_post(stage)
 
 
 def test_plan_is_shown_changed_and_applied(stage):
@@ -421,20 +423,20 @@ def test_keyboard_alone_turns_the_calendar_and_copies_a_text(stage):
     stage.see(MENU)
     for key, words in (("next", "Week of 30 November"), ("today", MENU), ("month", "Mon\nTue\nWed")):
         press_to(stage, key)
-        press(stage, Keys.ENTER)
+        press_keys(stage, Keys.ENTER)
         stage.see(words)
     stage.settle()
-    press(stage, Keys.SHIFT + Keys.TAB)
-    assert stage.focused() == "week"
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.SHIFT + Keys.TAB)
+    assert stage.find_focused() == "week"
+    press_keys(stage, Keys.ENTER)
     stage.see("Week of 23 November 2026", MENU)
-    press_to(stage, f"post {menu(stage)['id']}")
-    press(stage, Keys.ENTER)
+    press_to(stage, f"post {find_menu_post(stage)['id']}")
+    press_keys(stage, Keys.ENTER)
     stage.see("Copy text")
     press_to(stage, "copy")
-    press(stage, Keys.SPACE)
+    press_keys(stage, Keys.SPACE)
     stage.see("Text copied")
-    assert stage.copied().startswith(MENU)
+    assert stage.read_copied().startswith(MENU)
     press_to(stage, "back")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Week of 23 November 2026")

@@ -12,7 +12,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.support.browser import AXE, find_violations, needs_chromium, serving, set_size
+from tests.support.browser import AXE, find_violations, needs_chromium, serve_app, set_size
 from ttp_mcp.sandbox import Sandbox
 from ttp_mcp.server.panels.gallery import create_pages
 from ttp_mcp.tools import every_tool
@@ -40,7 +40,7 @@ def origin(demo_folder: Path) -> Iterator[str]:
         listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         sandbox = opened.enter_context(Sandbox(demo_folder, api_origin=address, pages=create_pages()))
-        opened.enter_context(serving(sandbox.app, listener))
+        opened.enter_context(serve_app(sandbox.app, listener))
         yield address
 
 

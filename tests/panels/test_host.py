@@ -49,10 +49,10 @@ def test_host_pings_themes_and_ends_a_panel(stage: Stage, panel: str) -> None:
     """Requests of the host get an answer, and a changed theme is applied."""
     stage.see(stage.open_example(panel))
     for number, method in enumerate(("ping", "ui/resource-teardown", "ui/unknown")):
-        stage.in_host("send({id: arguments[0], method: arguments[1], params: {}})", 100 + number, method)
+        stage.run_in_host("send({id: arguments[0], method: arguments[1], params: {}})", 100 + number, method)
     answers = stage.wait(lambda: (found := stage.log()["answers"])[2:] and found)
     assert [each.get("result", each.get("error", {}).get("code")) for each in answers] == [{}, {}, -32601]
-    stage.in_host(
+    stage.run_in_host(
         "send({method: 'ui/notifications/host-context-changed', params: {theme: 'dark', styles: {variables: "
         "{'--color-background-primary': 'rgb(1, 2, 3)'}}}})"
     )
@@ -89,7 +89,7 @@ def test_plan_without_arguments_is_scheduled_as_it_is(stage: Stage) -> None:
 def test_unfinished_arguments_change_nothing(stage: Stage, panel: str) -> None:
     """They come while the model writes."""
     stage.open_example(panel, hold=True)
-    stage.in_host(
+    stage.run_in_host(
         "send({method: 'ui/notifications/tool-input-partial', params: {arguments: {posts: [{}], content: 1}}})"
     )
     stage.settle_size()

@@ -6,7 +6,7 @@ import pytest
 from selenium.webdriver import Keys
 
 from tests.panels.conftest import Stage
-from tests.panels.test_calendar import press, press_to
+from tests.panels.test_calendar import press_keys, press_to
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.actions"), needs_chromium]
@@ -21,19 +21,19 @@ WORDS = "Our winter menu is here: pear tart, spiced buns and #cortado by @harbor
 CHECK = {"content": WORDS, "platforms": ["twitter", "linkedin", "instagram"], "scheduled_at": "2026-11-26T10:00"}
 
 
-def newest(stage: Stage, status: str) -> dict[str, Any]:
+def find_newest(stage: Stage, status: str) -> dict[str, Any]:
     """Return the post of a status that was made last."""
     return max(stage.posts(status), key=lambda post: post["sequence"])
 
 
-def scheduled(stage: Stage) -> dict[str, Any]:
+def find_scheduled(stage: Stage) -> dict[str, Any]:
     """Return a scheduled post with media."""
     return next(post for post in stage.posts() if post["media_urls"] != "[]")
 
 
 def test_scheduled_post_is_shown_as_each_platform_shows_it(stage: Stage) -> None:
     """With its images, read through the server, and its lengths as the platforms count."""
-    post = scheduled(stage)
+    post = find_scheduled(stage)
     stage.open("post", "get_post", arguments={"post_id": post["id"]})
     stage.see("characters", "Scheduled", "Times in Europe/Paris", "Harbor Café")
     stage.wait(lambda: set(stage.browser.execute_script(PAINTED)) == {255})
@@ -81,13 +81,13 @@ def test_checked_post_is_scheduled_by_a_click(stage: Stage) -> None:
     stage.click("Schedule it")
     stage.see("Schedule it: done", "Scheduled", "Cancel post")
     assert stage.writes() == [("create_post", args)]
-    assert newest(stage, "scheduled")["content"] == "Fresh from the panel"
+    assert find_newest(stage, "scheduled")["content"] == "Fresh from the panel"
     assert "create_post" in stage.wait(lambda: stage.log()["context"])[-1]["content"][0]["text"]
 
 
 def test_checked_change_is_made_by_a_click(stage: Stage) -> None:
     """What the change leaves out is shown from the post."""
-    post = scheduled(stage)
+    post = find_scheduled(stage)
     args = {"post_id": post["id"], "content": "Another text for it"}
     stage.open("post", "check_post", arguments=args)
     stage.see("Another text for it", "Nothing was sent")
@@ -101,14 +101,14 @@ def test_created_and_changed_posts_are_shown_as_they_are_stored(stage: Stage) ->
     """Below the tool's own words."""
     stage.open("post", "create_post", arguments={"content": "A draft of the model", "platforms": ["linkedin"]})
     stage.see("Post created", "Draft saved: ", "Draft", "20 of 3000 characters", "Set a time")
-    post_id = newest(stage, "draft")["id"]
+    post_id = find_newest(stage, "draft")["id"]
     stage.open("post", "reschedule_post", arguments={"post_id": post_id, "scheduled_at": "2026-11-27T10:00"})
     stage.see("Post changed", "Rescheduled: ", "Fri 27 Nov, 10:00")
 
 
 def test_post_is_moved_copied_and_deleted(stage: Stage) -> None:
     """The panel follows the post, whose id changes."""
-    post = scheduled(stage)
+    post = find_scheduled(stage)
     stage.open("post", "get_post", arguments={"post_id": post["id"]})
     stage.see("Copy text", "characters")
     stage.click("Copy text")
@@ -127,7 +127,7 @@ def test_post_is_moved_copied_and_deleted(stage: Stage) -> None:
 
 def test_results_and_links_of_a_failed_post_are_shown(stage: Stage) -> None:
     """A link leaves through the host, and only as https."""
-    post = newest(stage, "partial")
+    post = find_newest(stage, "partial")
     stage.open("post", "get_post", arguments={"post_id": post["id"]})
     stage.see("Partial", "The connection of @harborcafe_berlin has expired", "Open post")
     stage.click("Open post")
@@ -151,10 +151,10 @@ def test_keyboard_alone_checks_a_thread_and_schedules_it(stage: Stage) -> None:
     stage.see("As a thread of 2 on X")
     stage.settle()
     press_to(stage, "thread")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Check as a thread: done", "2 of 2")
     press_to(stage, "send")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Schedule it: done", "Cancel post")
     assert len(stage.writes()) == 1
 

@@ -4,7 +4,7 @@ import pytest
 from selenium.webdriver import Keys
 
 from tests.panels.conftest import Stage
-from tests.panels.test_calendar import press, press_to
+from tests.panels.test_calendar import press_keys, press_to
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.results"), needs_chromium]
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.results"), ne
 WIDTHS = "return [...document.querySelectorAll('.bars .fill')].map(each => Math.round(parseFloat(each.style.width)))"
 
 
-def answer(data: dict[str, object]) -> dict[str, object]:
+def make_answer(data: dict[str, object]) -> dict[str, object]:
     """Return a tool's result with this structured content."""
     return {"content": [{"type": "text", "text": "…"}], "structuredContent": data}
 
@@ -34,7 +34,7 @@ def test_best_times_are_a_heat_map_with_their_figures(stage: Stage) -> None:
 def test_best_times_without_data_say_so(stage: Stage) -> None:
     """With the API's own words."""
     data = {"best_hours": [], "best_days": [], "data_points": 0, "message": "Not enough data.", "time_zone": "x"}
-    stage.open("results", "optimal_times", result=answer(data))
+    stage.open("results", "optimal_times", result=make_answer(data))
     stage.see("Not enough posts yet", "The API says: Not enough data.")
     stage.check_layout()
 
@@ -50,7 +50,7 @@ def test_posts_are_ranked_and_sorted_again_by_a_click(stage: Stage) -> None:
     stage.see("Most engagement rate", "5.7 %")
     assert stage.calls[-1] == ("post_results", {"limit": 3, "sort_by": "rate"})
     assert stage.button("Engagement rate").get_attribute("aria-pressed") == "true"
-    assert stage.focused() == "by rate"
+    assert stage.find_focused() == "by rate"
     assert stage.writes() == []
     stage.check_layout()
 
@@ -61,7 +61,7 @@ def test_missing_figures_are_not_shown_as_zero(stage: Stage) -> None:
     totals = {"posts": 0, "platforms": [], "accounts": []}
     missing = [{"post_id": "q", "reason": "is a draft, so it has no results"}]
     data = {"sorted_by": "likes", "posts": [post], "totals": totals, "missing": missing}
-    stage.open("results", "post_results", result=answer(data))
+    stage.open("results", "post_results", result=make_answer(data))
     shown = stage.see("no figures yet", "1 post without figures yet, which is not zero", "q: is a draft")
     assert "\n0\n" not in shown
     stage.check_layout()
@@ -69,13 +69,15 @@ def test_missing_figures_are_not_shown_as_zero(stage: Stage) -> None:
 
 def test_refused_sort_is_shown_and_keeps_the_figures(stage: Stage) -> None:
     """In the tool's own words."""
-    stage.open("results", "post_results", arguments={"limit": 3, "after": "never"}, result=answer(ranked(stage)))
+    stage.open(
+        "results", "post_results", arguments={"limit": 3, "after": "never"}, result=make_answer(make_ranking(stage))
+    )
     stage.see("Most impressions")
     stage.click("Likes")
     stage.see("Results not loaded", "Results not read: ", "Most impressions")
 
 
-def ranked(stage: Stage) -> dict[str, object]:
+def make_ranking(stage: Stage) -> dict[str, object]:
     """Return figures of one post."""
     figures = {"impressions": 1204, "likes": 61}
     assert stage.posts()
@@ -89,9 +91,9 @@ def test_summary_shows_every_number_of_the_reply(stage: Stage) -> None:
     stage.open("results", "engagement_summary")
     stage.see("Engagement", "327,437", "Likes")
     reply = {"byPlatform": {"linkedin": {"totalLikes": 7, "note": "x"}}, "days": [{"views": 3}], "rate": 0.25}
-    stage.open("results", "engagement_summary", result=answer({"reply": reply}))
+    stage.open("results", "engagement_summary", result=make_answer({"reply": reply}))
     stage.see("By platform · Linkedin", "Total likes", "7", "Days · 0", "0.25")
-    stage.open("results", "engagement_summary", result=answer({"reply": {}}))
+    stage.open("results", "engagement_summary", result=make_answer({"reply": {}}))
     stage.see("No figures")
     stage.check_layout()
 
@@ -112,11 +114,11 @@ def test_results_fit(stage: Stage, tool: str, width: int, theme: str) -> None:
 def test_hostile_figures_stay_text(stage: Stage) -> None:
     """Names of a reply too."""
     markup = "<img src=x onerror=\"document.title='owned'\">"
-    stage.open("results", "engagement_summary", result=answer({"reply": {markup: {markup: 1}}}))
+    stage.open("results", "engagement_summary", result=make_answer({"reply": {markup: {markup: 1}}}))
     stage.see("<img src=x")
-    data = ranked(stage)
+    data = make_ranking(stage)
     data["posts"] = [{**data["posts"][0], "text": markup, "link": "javascript:alert(1)"}]  # pyright: ignore # JSON
-    stage.open("results", "post_results", result=answer(data))
+    stage.open("results", "post_results", result=make_answer(data))
     stage.see("<img src=x", "javascript:alert(1)")
     assert not stage.has_button("Open post")
     assert stage.browser.execute_script("return [document.title, document.querySelectorAll('main img').length]") == [
@@ -131,11 +133,11 @@ def test_keyboard_alone_sorts_results_and_opens_a_post(stage: Stage) -> None:
     stage.open("results", "post_results", arguments={"limit": 3})
     stage.see("Most impressions")
     press_to(stage, "by likes")
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     stage.see("Most likes")
-    assert stage.focused() == "by likes"
+    assert stage.find_focused() == "by likes"
     link = stage.button("Open post").get_attribute("data-key")
     assert link
     press_to(stage, link)
-    press(stage, Keys.ENTER)
+    press_keys(stage, Keys.ENTER)
     assert stage.wait(lambda: stage.log()["links"])[0] == link.removeprefix("link ")

@@ -30,7 +30,7 @@ panels = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.name)
 
 
 @pytest.fixture
-def connect(demo_folder, tmp_path):
+def connect_client(demo_folder, tmp_path):
     """Opens a client of a server over the demo workspace. Keywords are settings; `extensions` are the client's."""
 
     @asynccontextmanager
@@ -50,9 +50,9 @@ def connect(demo_folder, tmp_path):
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_tools_name_their_panels_and_these_are_resources(connect, era):
+async def test_tools_name_their_panels_and_these_are_resources(connect_client, era):
     """In both protocol eras."""
-    async with connect(era) as client:
+    async with connect_client(era) as client:
         listed = {each.uri: each for each in (await client.list_resources()).resources if each.uri.startswith("ui:")}
         named: dict[str, set[str]] = {}
         for tool in (await client.list_tools()).tools:
@@ -68,15 +68,15 @@ async def test_tools_name_their_panels_and_these_are_resources(connect, era):
     assert all('data-zone="Europe/Paris"' in content.text for (content,) in read.values())
 
 
-async def test_extension_is_announced_to_clients_that_discover(connect):
+async def test_extension_is_announced_to_clients_that_discover(connect_client):
     """The 2025 initialize has no place for it."""
-    async with connect() as client:
+    async with connect_client() as client:
         assert (client.server_capabilities.extensions or {})[EXTENSION] == {"mimeTypes": [MIME_TYPE]}
 
 
-async def test_panels_of_tools_that_are_not_offered_are_neither_listed_nor_read(connect):
+async def test_panels_of_tools_that_are_not_offered_are_neither_listed_nor_read(connect_client):
     """As the tools themselves."""
-    async with connect(toolsets=("integrations",)) as client:
+    async with connect_client(toolsets=("integrations",)) as client:
         assert [each.uri for each in (await client.list_resources()).resources] == ["ttp://accounts", "ttp://history"]
         assert EXTENSION not in (client.server_capabilities.extensions or {})
         for uri in ("ui://timetopost/calendar.html", f"{TEXTS}post_1"):
@@ -85,12 +85,12 @@ async def test_panels_of_tools_that_are_not_offered_are_neither_listed_nor_read(
             assert caught.value.code == -32602
 
 
-async def test_answers_are_the_same_with_and_without_the_extension(connect):
+async def test_answers_are_the_same_with_and_without_the_extension(connect_client):
     """Byte for byte: clients without panels lose nothing, and those with panels pay nothing."""
     calls = (("list_posts", {}), ("optimal_times", {}), ("engagement_summary", {}))
     answers = []
     for extensions in (None, [advertise(EXTENSION, {"mimeTypes": [MIME_TYPE]})]):
-        async with connect(extensions=extensions) as client:
+        async with connect_client(extensions=extensions) as client:
             answers.append([(await client.call_tool(name, args)).model_dump_json() for name, args in calls])
             answers[-1].append((await client.list_tools()).model_dump_json())
     plain, extended = ([json.loads(each) for each in found] for found in answers)

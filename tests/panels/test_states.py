@@ -37,7 +37,7 @@ def test_cancelled_call_is_shown_as_such(stage: Stage, panel: str) -> None:
     """Nothing happened."""
     stage.open_example(panel, hold=True)
     stage.see("Loading")
-    stage.in_host("send({method: 'ui/notifications/tool-cancelled', params: {reason: 'stop'}})")
+    stage.run_in_host("send({method: 'ui/notifications/tool-cancelled', params: {reason: 'stop'}})")
     stage.see("The call was cancelled", "Nothing was changed.")
     stage.check_layout()
 

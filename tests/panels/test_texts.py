@@ -56,7 +56,7 @@ def test_text_longer_than_an_answer_is_shown_and_copied_whole(stage: Stage, pane
         stage.open("post", "get_post", arguments={"post_id": post_id, "offset": 8000})
     stage.click("Copy text")
     stage.see("Text copied")
-    assert stage.copied() == STORY
+    assert stage.read_copied() == STORY
     stage.check_layout()
 
 

@@ -22,13 +22,13 @@ KNOWN = Ranking.from_pairs(
 )
 
 
-def at(day, hour, minute=0, zone=PARIS):
+def make_time(day, hour, minute=0, zone=PARIS):
     """An instant in November 2026, or later with days above 30."""
     local = datetime(2026, 11, 1, hour, minute, tzinfo=zone) + timedelta(days=day - 1)
     return local.astimezone(UTC)
 
 
-def made(wishes, **changes):
+def plan_posts(wishes, **changes):
     """A plan from Tuesday 24 November, 9:02 in Paris, for seven days."""
     arguments = {
         "now": NOW,
@@ -44,14 +44,14 @@ def made(wishes, **changes):
     return make_plan(wishes, **(arguments | changes))
 
 
-def wishes(count, *account_ids, **bounds):
+def make_requests(count, *account_ids, **bounds):
     """Some posts for the same accounts."""
     return [
         PostRequest(index, account_ids or ("acc_1",), content=f"Post {index + 1}", **bounds) for index in range(count)
     ]
 
 
-def times(made_plan, zone=PARIS):
+def list_times(made_plan, zone=PARIS):
     """The local times of a plan, by index."""
     by_index = sorted(made_plan.scheduled, key=lambda each: each.post.index)
     return [f"{each.at.astimezone(zone):%a %d %H:%M}" for each in by_index]
@@ -60,49 +60,57 @@ def times(made_plan, zone=PARIS):
 @pytest.mark.requirement("planning.best")
 def test_posts_get_the_best_hour_of_the_best_days_in_list_order():
     """Tuesday and Thursday are the account's best days; a day gets its second post only when others are used."""
-    result = made(wishes(3))
-    assert times(result)[0:2] == ["Tue 24 18:00", "Thu 26 18:00"]
+    result = plan_posts(make_requests(3))
+    assert list_times(result)[0:2] == ["Tue 24 18:00", "Thu 26 18:00"]
     assert [each.post.index for each in result.scheduled] == [0, 1, 2]
     assert result.scheduled[0].reason == "best hour of this account (score 0.92, 64 data points)"
-    assert len({each.at.date() for each in made(wishes(7)).scheduled}) == 7
+    assert len({each.at.date() for each in plan_posts(make_requests(7)).scheduled}) == 7
 
 
 @pytest.mark.requirement("planning.best")
 def test_taken_hour_gives_the_second_best_and_says_what_takes_it():
     """The booked post is named, as is a planned one."""
-    bounds = {"earliest": at(24, 10), "latest": at(24, 22)}
-    booked = [Booking("acc_1", at(24, 18, 10), "cmb8x2k4p0031"), Booking("acc_2", at(24, 12), "other")]
-    (placed,) = made(wishes(1, **bounds), booked=booked).scheduled
-    assert placed.at == at(24, 12)
+    bounds = {"earliest": make_time(24, 10), "latest": make_time(24, 22)}
+    booked = [Booking("acc_1", make_time(24, 18, 10), "cmb8x2k4p0031"), Booking("acc_2", make_time(24, 12), "other")]
+    (placed,) = plan_posts(make_requests(1, **bounds), booked=booked).scheduled
+    assert placed.at == make_time(24, 12)
     expected = "second-best hour of this account (score 0.85, 64 data points); 18:00 is taken by cmb8x2k4p0031"
     assert placed.reason == expected
-    reasons = [each.reason for each in made(wishes(2, **bounds)).scheduled]
+    reasons = [each.reason for each in plan_posts(make_requests(2, **bounds)).scheduled]
     assert reasons[0].endswith("; 18:00 is taken by post 2")
 
 
 @pytest.mark.requirement("planning.best")
 def test_reasons_say_what_else_keeps_a_post_from_the_best_hour():
     """Quiet hours, bounds, the neighbourhood of another post, or that the day would be full."""
-    early = {"latest": at(24, 13)}
-    assert made(wishes(1, **early)).scheduled[0].reason.endswith("; 18:00 is out of bounds that day")
+    early = {"latest": make_time(24, 13)}
+    assert plan_posts(make_requests(1, **early)).scheduled[0].reason.endswith("; 18:00 is out of bounds that day")
     quiet = {"quiet_from": time(17), "quiet_until": time(9)}
-    assert made(wishes(1), **quiet).scheduled[0].reason.endswith("; 18:00 is in quiet hours")
-    booked = [Booking("acc_1", at(24, 20, 30), "later")]
-    today = {"earliest": at(24, 10), "latest": at(24, 22)}
-    assert made(wishes(1, **today), booked=booked).scheduled[0].reason.endswith("; 18:00 is too close to later")
-    only_night = {"earliest": at(24, 7), "latest": at(25, 8), "index": 0, "account_ids": ("acc_1",)}
-    (placed,) = made([PostRequest(**only_night)], hours={"acc_1": Ranking({23: 1.0})}).scheduled
+    assert plan_posts(make_requests(1), **quiet).scheduled[0].reason.endswith("; 18:00 is in quiet hours")
+    booked = [Booking("acc_1", make_time(24, 20, 30), "later")]
+    today = {"earliest": make_time(24, 10), "latest": make_time(24, 22)}
+    assert (
+        plan_posts(make_requests(1, **today), booked=booked)
+        .scheduled[0]
+        .reason.endswith("; 18:00 is too close to later")
+    )
+    only_night = {"earliest": make_time(24, 7), "latest": make_time(25, 8), "index": 0, "account_ids": ("acc_1",)}
+    (placed,) = plan_posts([PostRequest(**only_night)], hours={"acc_1": Ranking({23: 1.0})}).scheduled
     assert placed.reason == "outside the best hours of this account; 23:00 is in quiet hours"
     many = Ranking({hour: 1 - hour / 100 for hour in range(10, 17)}, data_points=None)
-    (placed,) = made(wishes(1, earliest=at(25, 16), latest=at(25, 16)), hours={"acc_1": many}).scheduled
+    (placed,) = plan_posts(
+        make_requests(1, earliest=make_time(25, 16), latest=make_time(25, 16)), hours={"acc_1": many}
+    ).scheduled
     assert placed.reason == "7th-best hour of this account (score 0.84); 10:00 is out of bounds that day"
 
 
 @pytest.mark.requirement("planning.best")
 def test_weekly_hours_lead_to_another_hour_although_the_best_one_is_free():
     """They count for all accounts, beside each account's own history."""
-    (placed,) = made(wishes(1, earliest=at(25, 8), latest=at(25, 22)), weekly={2: {12: 0.9}}).scheduled
-    assert placed.at == at(25, 12)
+    (placed,) = plan_posts(
+        make_requests(1, earliest=make_time(25, 8), latest=make_time(25, 22)), weekly={2: {12: 0.9}}
+    ).scheduled
+    assert placed.at == make_time(25, 12)
     assert placed.reason == "second-best hour of this account (score 0.85, 64 data points)"
 
 
@@ -111,19 +119,21 @@ def test_scores_that_are_not_numbers_are_left_out():
     """JSON can hold NaN and infinity, and an API any hour."""
     odd = Ranking.from_pairs([(18, 0.9), (12, float("nan")), (30, 1.0)], [("Monday", float("inf"))], 64)
     assert odd == Ranking({18: 0.9}, {}, 64)
-    bounds = {"earliest": at(25, 8), "latest": at(25, 22)}
-    (placed,) = made(wishes(1, **bounds), hours={"acc_1": odd}, weekly={2: {9: float("nan")}}).scheduled
-    assert placed.at == at(25, 18)
+    bounds = {"earliest": make_time(25, 8), "latest": make_time(25, 22)}
+    (placed,) = plan_posts(make_requests(1, **bounds), hours={"acc_1": odd}, weekly={2: {9: float("nan")}}).scheduled
+    assert placed.at == make_time(25, 18)
 
 
 @pytest.mark.requirement("planning.accounts")
 def test_post_has_one_instant_for_all_of_its_accounts():
     """By the mean of their scores; an account twice counts once."""
     other = Ranking({10: 0.9, 18: 0.5}, data_points=20)
-    result = made(wishes(1, "acc_1", "acc_2", "acc_1", latest=at(24, 21)), hours={"acc_1": KNOWN, "acc_2": other})
-    assert result.scheduled[0].at == at(24, 18)
+    result = plan_posts(
+        make_requests(1, "acc_1", "acc_2", "acc_1", latest=make_time(24, 21)), hours={"acc_1": KNOWN, "acc_2": other}
+    )
+    assert result.scheduled[0].at == make_time(24, 18)
     assert result.scheduled[0].reason == "best hour of these 2 accounts (mean score 0.71)"
-    half = made(wishes(1, "acc_1", "acc_new", latest=at(24, 21)))
+    half = plan_posts(make_requests(1, "acc_1", "acc_new", latest=make_time(24, 21)))
     assert half.scheduled[0].reason == "best hour of these 2 accounts (score 0.92, 64 data points)"
 
 
@@ -138,7 +148,7 @@ def test_post_has_one_instant_for_all_of_its_accounts():
 )
 def test_without_history_posts_are_spread_over_the_window_at_common_hours(ranking, reason):
     """The first and the last day first, then the middle; noon or six."""
-    result = made(wishes(3), hours={"acc_1": ranking} if ranking else {})
+    result = plan_posts(make_requests(3), hours={"acc_1": ranking} if ranking else {})
     days = [each.at.astimezone(PARIS).day for each in result.scheduled]
     assert min(later - earlier for earlier, later in pairwise(days)) >= 2
     assert {each.at.astimezone(PARIS).hour for each in result.scheduled} <= {12, 18}
@@ -148,9 +158,9 @@ def test_without_history_posts_are_spread_over_the_window_at_common_hours(rankin
 @pytest.mark.requirement("planning.constrained")
 def test_most_constrained_post_chooses_first():
     """The last of the list can only go at one time, which the first would have taken."""
-    free, bound = wishes(1)[0], PostRequest(1, ("acc_1",), earliest=at(24, 18), latest=at(24, 18))
-    result = made([free, bound], end=at(24, 21), start=at(24, 14))
-    assert times(result) == ["Tue 24 14:00", "Tue 24 18:00"]
+    free, bound = make_requests(1)[0], PostRequest(1, ("acc_1",), earliest=make_time(24, 18), latest=make_time(24, 18))
+    result = plan_posts([free, bound], end=make_time(24, 21), start=make_time(24, 14))
+    assert list_times(result) == ["Tue 24 14:00", "Tue 24 18:00"]
 
 
 @pytest.mark.requirement("planning.unplaced")
@@ -160,21 +170,25 @@ def test_most_constrained_post_chooses_first():
         ({}, {"end": NOW + timedelta(minutes=9)}, "the window has no quarter hour"),
         ({}, {"end": NOW - timedelta(days=1)}, "the window has no quarter hour"),
         ({"latest": NOW}, {}, "its earliest and latest leave no quarter hour"),
-        ({"earliest": at(25, 12), "latest": at(25, 11)}, {}, "its earliest and latest leave no quarter hour"),
-        ({"earliest": at(24, 23), "latest": at(25, 6)}, {}, "quiet hours 22:00–07:00"),
+        (
+            {"earliest": make_time(25, 12), "latest": make_time(25, 11)},
+            {},
+            "its earliest and latest leave no quarter hour",
+        ),
+        ({"earliest": make_time(24, 23), "latest": make_time(25, 6)}, {}, "quiet hours 22:00–07:00"),
         ({}, {"spacing_minutes": 100_000, "booked": [Booking("acc_1", NOW, "old")]}, "closer than 100000 minutes"),
         (
-            {"latest": at(24, 21)},
-            {"at_most_per_day": 1, "booked": [Booking("acc_1", at(24, 1), "x")]},
+            {"latest": make_time(24, 21)},
+            {"at_most_per_day": 1, "booked": [Booking("acc_1", make_time(24, 1), "x")]},
             "has at_most_per_day (1)",
         ),
     ],
 )
 def test_unplaced_post_says_what_would_help(bounds, changes, words):
     """The others get a time."""
-    (unplaced,) = made(wishes(1, **bounds), **changes).unscheduled
+    (unplaced,) = plan_posts(make_requests(1, **bounds), **changes).unscheduled
     assert words in unplaced.reason
-    mixed = made([PostRequest(0, ("acc_1",), **bounds), PostRequest(1, ("acc_9",), content="free")], **changes)
+    mixed = plan_posts([PostRequest(0, ("acc_1",), **bounds), PostRequest(1, ("acc_9",), content="free")], **changes)
     assert [each.post.index for each in mixed.unscheduled if each.post.index == 0] == [0]
     assert len(mixed.scheduled) == (0 if "window" in words.partition("leave")[0] else 1)
 
@@ -182,7 +196,7 @@ def test_unplaced_post_says_what_would_help(bounds, changes, words):
 @pytest.mark.requirement("planning.unplaced")
 def test_post_without_accounts_is_not_placed():
     """It says which argument names them."""
-    (unplaced,) = made([PostRequest(0, ())]).unscheduled
+    (unplaced,) = plan_posts([PostRequest(0, ())]).unscheduled
     assert "account_ids" in unplaced.reason
 
 
@@ -190,10 +204,10 @@ def test_post_without_accounts_is_not_placed():
 def test_clock_changes_do_not_shift_posts():
     """On 29 March 2026 two o'clock doesn't exist in Paris; six in the evening is still six."""
     now = datetime(2026, 3, 28, 20, tzinfo=UTC)
-    result = made(wishes(2), now=now, start=now, end=now + timedelta(days=2), spacing_minutes=60)
+    result = plan_posts(make_requests(2), now=now, start=now, end=now + timedelta(days=2), spacing_minutes=60)
     assert [f"{each.at:%d %H:%M}" for each in result.scheduled] == ["29 16:00", "30 16:00"]
-    night = made(
-        wishes(8),
+    night = plan_posts(
+        make_requests(8),
         now=now,
         start=now,
         end=now + timedelta(hours=8),
@@ -207,15 +221,17 @@ def test_clock_changes_do_not_shift_posts():
 @pytest.mark.requirement("planning.bounds")
 def test_first_time_is_at_least_five_minutes_ahead():
     """At 9:11 that is 9:30."""
-    now = at(24, 9, 11)
-    (placed,) = made(wishes(1), now=now, start=now - timedelta(hours=1), end=at(24, 9, 30)).scheduled
-    assert placed.at == at(24, 9, 30)
+    now = make_time(24, 9, 11)
+    (placed,) = plan_posts(
+        make_requests(1), now=now, start=now - timedelta(hours=1), end=make_time(24, 9, 30)
+    ).scheduled
+    assert placed.at == make_time(24, 9, 30)
 
 
 @pytest.mark.requirement("planning.bounds")
 def test_window_longer_than_a_year_is_cut():
     """So that a wrong year costs no memory."""
-    far = made(wishes(1, earliest=NOW + timedelta(days=367)), end=NOW + timedelta(days=30_000))
+    far = plan_posts(make_requests(1, earliest=NOW + timedelta(days=367)), end=NOW + timedelta(days=30_000))
     assert "its earliest and latest leave no quarter hour" in far.unscheduled[0].reason
 
 
@@ -223,10 +239,10 @@ def test_window_longer_than_a_year_is_cut():
 def test_calendar_reads_as_a_table_with_reasons():
     """Names where they are known, texts cut and cleaned, each reason once, and the posts without a time at the end."""
     text = "New\u200b «winter» 👨‍👩‍👧 menu\nwith soup and everything that is warm"
-    result = made(
+    result = plan_posts(
         [
-            PostRequest(0, ("acc_1",), content=text, latest=at(24, 22)),
-            PostRequest(1, ("acc_2", "acc_3"), content="Hi", earliest=at(25, 9), latest=at(25, 9)),
+            PostRequest(0, ("acc_1",), content=text, latest=make_time(24, 22)),
+            PostRequest(1, ("acc_2", "acc_3"), content="Hi", earliest=make_time(25, 9), latest=make_time(25, 9)),
             PostRequest(2, ("acc_1",), content="Late", latest=NOW),
         ]
     )
@@ -244,7 +260,7 @@ Without a time:
 Days without a post:
 - Thu 26 Nov – Tue 1 Dec: outside earliest and latest of the posts\
 """)
-    assert draw_calendar(made([]), PARIS) == ""
+    assert draw_calendar(plan_posts([]), PARIS) == ""
 
 
 FULL = PostRequest(
@@ -268,25 +284,25 @@ FULL = PostRequest(
         {"media_urls": FULL.media_urls[::-1]},
         {"thread": ("two", "one")},
         {"platform_data": {"pinterest": {"boardId": "c", "title": "t"}}},
-        {"latest": at(24, 12)},
+        {"latest": make_time(24, 12)},
     ],
 )
 def test_plan_id_changes_with_each_part_of_the_plan(change):
     """Text, targets, media, thread, platform data, and the instant that a bound leads to."""
-    assert make_plan_id(made([FULL])) != make_plan_id(made([dataclasses.replace(FULL, **change)]))
+    assert make_plan_id(plan_posts([FULL])) != make_plan_id(plan_posts([dataclasses.replace(FULL, **change)]))
 
 
 @pytest.mark.requirement("planning.id")
 def test_plan_id_ignores_meaningless_order():
     """Of accounts, platforms, keys, and posts."""
-    other = PostRequest(1, ("acc_3",), content="Other", latest=at(25, 12))
+    other = PostRequest(1, ("acc_3",), content="Other", latest=make_time(25, 12))
     shuffled = dataclasses.replace(
         FULL,
         account_ids=FULL.account_ids[::-1],
         platforms=FULL.platforms[::-1],
         platform_data={"pinterest": {"title": "t", "boardId": "b"}},
     )
-    one, same = made([FULL, other]), made([other, shuffled])
+    one, same = plan_posts([FULL, other]), plan_posts([other, shuffled])
     assert make_plan_id(one) == make_plan_id(same)
     assert len(make_plan_id(one)) == 12
     assert serialize_plan(one) == serialize_plan(same)
@@ -324,11 +340,11 @@ LISTS = st.lists(st.tuples(ACCOUNTS, st.none() | INSTANTS, st.none() | INSTANTS)
 
 def is_quiet(local, quiet_from, quiet_until):
     """Whether a minute of the day lies in the quiet hours, minute by minute rather than by comparing."""
-    span = (minutes(quiet_until) - minutes(quiet_from)) % (24 * 3600)
-    return (minutes(local) - minutes(quiet_from)) % (24 * 3600) < span
+    span = (count_seconds(quiet_until) - count_seconds(quiet_from)) % (24 * 3600)
+    return (count_seconds(local) - count_seconds(quiet_from)) % (24 * 3600) < span
 
 
-def minutes(wall):
+def count_seconds(wall):
     """Seconds since midnight, with fractions."""
     return wall.hour * 3600 + wall.minute * 60 + wall.second + wall.microsecond / 1e6
 
@@ -338,7 +354,7 @@ def minutes(wall):
 @given(LISTS, SETTINGS)
 def test_every_plan_keeps_every_bound(posts, settings):
     """Never in the past, outside the window or a post's bounds, in quiet hours, too close, or on a full day."""
-    result = made(posts, **settings)
+    result = plan_posts(posts, **settings)
     zone, taken, per_day = settings["zone"], [(each.account_id, each.at) for each in settings["booked"]], {}
     for each in result.scheduled:
         assert each.at >= settings["now"] + SLOT_LEAD
@@ -365,7 +381,7 @@ def test_every_plan_keeps_every_bound(posts, settings):
 @given(LISTS, SETTINGS)
 def test_every_post_is_placed_or_has_a_reason(posts, settings):
     """Exactly once, and each says why."""
-    result = made(posts, **settings)
+    result = plan_posts(posts, **settings)
     both = [*result.scheduled, *result.unscheduled]
     assert sorted(each.post.index for each in both) == [post.index for post in posts]
     assert all(each.reason for each in both)
@@ -380,6 +396,6 @@ def test_plan_is_independent_of_input_order(posts, settings, random):
     others = list(posts)
     random.shuffle(others)
     random.shuffle(shuffled["booked"])
-    result = made(posts, **settings)
-    assert made(others, **shuffled) == result
-    assert make_plan_id(made(others, **shuffled)) == make_plan_id(result)
+    result = plan_posts(posts, **settings)
+    assert plan_posts(others, **shuffled) == result
+    assert make_plan_id(plan_posts(others, **shuffled)) == make_plan_id(result)

@@ -28,7 +28,7 @@ TIKTOK = {
 }
 
 
-def draft(platform, content="Good morning", media=(), thread=(), data=None, accounts=1, scheduled=True):
+def make_draft(platform, content="Good morning", media=(), thread=(), data=None, accounts=1, scheduled=True):
     """A post for one platform."""
     return Draft(
         content=content,
@@ -41,9 +41,9 @@ def draft(platform, content="Good morning", media=(), thread=(), data=None, acco
     )
 
 
-def found(*args, **kwargs):
+def list_findings(*args, **kwargs):
     """The severities and codes of all findings of a post."""
-    return [(finding.severity, finding.code) for finding in check_draft(draft(*args, **kwargs))]
+    return [(finding.severity, finding.code) for finding in check_draft(make_draft(*args, **kwargs))]
 
 
 @pytest.mark.requirement("rules.text")
@@ -66,8 +66,8 @@ def test_text_of_exactly_the_limit_passes_and_one_more_is_an_error(platform, mos
     assert text_length(platform, "a").limit == most
     for scheduled in (True, False):
         media, data = [JPG], {"tiktok": TIKTOK, "pinterest": {"boardId": "board_1"}}
-        assert found(platform, "a" * most, media, data=data, scheduled=scheduled) == []
-        (finding,) = check_draft(draft(platform, "a" * (most + 1), media, data=data, scheduled=scheduled))
+        assert list_findings(platform, "a" * most, media, data=data, scheduled=scheduled) == []
+        (finding,) = check_draft(make_draft(platform, "a" * (most + 1), media, data=data, scheduled=scheduled))
         assert (finding.severity, finding.code, finding.platform) == ("error", "text_too_long", platform)
         assert f"content has {most + 1} of {most} characters" in finding.text
         assert "shorten it by 1" in finding.text
@@ -76,7 +76,7 @@ def test_text_of_exactly_the_limit_passes_and_one_more_is_an_error(platform, mos
 @pytest.mark.requirement("rules.text")
 def test_text_too_long_for_telegram_is_only_a_warning():
     """The platform states its limit, the vendor does not say how it posts there."""
-    assert found("telegram", "a" * 4097) == [("warning", "text_too_long")]
+    assert list_findings("telegram", "a" * 4097) == [("warning", "text_too_long")]
 
 
 @pytest.mark.requirement("rules.text")
@@ -110,7 +110,7 @@ def test_text_length_of_an_unknown_platform_has_no_limit():
 @pytest.mark.requirement("rules.text")
 def test_text_that_fits_only_in_code_points_is_a_warning_where_the_unit_is_not_stated():
     """2,200 characters with an emoji are 2,201 where an emoji counts 2."""
-    (finding,) = check_draft(draft("instagram", "a" * 2199 + "👍", [JPG]))
+    (finding,) = check_draft(make_draft("instagram", "a" * 2199 + "👍", [JPG]))
     assert (finding.severity, finding.code) == ("warning", "text_may_be_too_long")
     assert "2201 if an emoji counts 2" in finding.text
 
@@ -118,7 +118,7 @@ def test_text_that_fits_only_in_code_points_is_a_warning_where_the_unit_is_not_s
 @pytest.mark.requirement("rules.text")
 def test_characters_that_x_refuses_are_an_error():
     """A byte order mark comes from pasted files."""
-    (finding,) = check_draft(draft("twitter", "\ufeffhello"))
+    (finding,) = check_draft(make_draft("twitter", "\ufeffhello"))
     assert (finding.severity, finding.code) == ("error", "invalid_character")
     assert "U+FEFF" in finding.text
 
@@ -126,25 +126,25 @@ def test_characters_that_x_refuses_are_an_error():
 @pytest.mark.requirement("rules.text")
 def test_bytes_links_and_hashtags_have_limits_of_their_own():
     """Bluesky limits bytes too, Threads different links, Instagram hashtags."""
-    assert found("bluesky", ("e" + "\u0301" * 10) * 150) == [("error", "too_many_bytes")]
+    assert list_findings("bluesky", ("e" + "\u0301" * 10) * 150) == [("error", "too_many_bytes")]
     links = [f"https://example.com/{number}" for number in range(6)]
-    assert found("threads", " ".join(links)) == [("error", "too_many_links")]
-    assert found("threads", " ".join(links[:5] * 3)) == []
-    assert found("instagram", "#tag " * 31, [JPG]) == [("warning", "too_many_hashtags")]
+    assert list_findings("threads", " ".join(links)) == [("error", "too_many_links")]
+    assert list_findings("threads", " ".join(links[:5] * 3)) == []
+    assert list_findings("instagram", "#tag " * 31, [JPG]) == [("warning", "too_many_hashtags")]
 
 
 @pytest.mark.requirement("rules.text")
 def test_empty_post_is_an_error_and_an_empty_draft_a_warning():
     """Media without text pass."""
-    assert found("linkedin", "  ") == [("error", "nothing_to_post")]
-    assert found("linkedin", "", scheduled=False) == [("warning", "nothing_to_post")]
-    assert found("linkedin", "", [JPG]) == []
+    assert list_findings("linkedin", "  ") == [("error", "nothing_to_post")]
+    assert list_findings("linkedin", "", scheduled=False) == [("warning", "nothing_to_post")]
+    assert list_findings("linkedin", "", [JPG]) == []
 
 
 @pytest.mark.requirement("rules.thread")
 def test_thread_is_checked_part_by_part():
     """Each part has 1 to 280 weighted characters."""
-    findings = check_draft(draft("twitter", thread=["fine", " ", "漢" * 141]))
+    findings = check_draft(make_draft("twitter", thread=["fine", " ", "漢" * 141]))
     assert [(finding.code, finding.severity) for finding in findings] == [
         ("thread_part_empty", "error"),
         ("text_too_long", "error"),
@@ -160,13 +160,13 @@ def test_thread_is_checked_part_by_part():
 )
 def test_thread_of_24_posts_in_all_is_safe(entries, expected):
     """Only the reference allows one more; two more are never allowed."""
-    assert found("twitter", thread=["part"] * entries) == expected
+    assert list_findings("twitter", thread=["part"] * entries) == expected
 
 
 @pytest.mark.requirement("rules.thread")
 def test_thread_of_25_posts_is_reported_in_one_sentence():
     """The count, who allows it, and what to do."""
-    (finding,) = check_draft(draft("twitter", thread=["part"] * 24))
+    (finding,) = check_draft(make_draft("twitter", thread=["part"] * 24))
     assert finding.text == (
         "X: the thread has 25 posts with content, which the reference allows and the vendor's own tools do not; leave out 1 "
         "to be safe."
@@ -176,7 +176,7 @@ def test_thread_of_25_posts_is_reported_in_one_sentence():
 @pytest.mark.requirement("rules.thread")
 def test_thread_on_another_platform_is_reported_as_left_out():
     """The post may go to X as well, so it is no error."""
-    assert found("linkedin", thread=["part"]) == [("warning", "thread_left_out")]
+    assert list_findings("linkedin", thread=["part"]) == [("warning", "thread_left_out")]
 
 
 @pytest.mark.requirement("rules.media")
@@ -204,7 +204,7 @@ def test_thread_on_another_platform_is_reported_as_left_out():
 )
 def test_media_are_counted_and_their_kinds_guessed(platform, media, data, expected):
     """Counts are certain, kinds only hinted at by the file extension."""
-    assert found(platform, media=media, data=data) == expected
+    assert list_findings(platform, media=media, data=data) == expected
 
 
 @pytest.mark.requirement("rules.media")
@@ -225,14 +225,14 @@ def test_what_is_missing_from_a_draft_is_a_warning():
     """The same post with a time gets errors."""
     expected = ["media_missing", "field_missing"]
     for platform in ("tiktok", "pinterest"):
-        assert found(platform, scheduled=False) == [("warning", code) for code in expected]
-        assert found(platform) == [("error", code) for code in expected]
+        assert list_findings(platform, scheduled=False) == [("warning", code) for code in expected]
+        assert list_findings(platform) == [("error", code) for code in expected]
 
 
 @pytest.mark.requirement("rules.tiktok")
 def test_tiktok_needs_each_choice_of_the_owner():
     """Each missing one is named with its choices; nothing has a default."""
-    (finding,) = check_draft(draft("tiktok", media=[MP4], data={"tiktok": {"privacy": "", "allowDuet": False}}))
+    (finding,) = check_draft(make_draft("tiktok", media=[MP4], data={"tiktok": {"privacy": "", "allowDuet": False}}))
     assert finding.code == "field_missing"
     for words in ("privacy (PUBLIC_TO_EVERYONE, ", "allowComments (true or false)", "brandedContent", "owner chooses"):
         assert words in finding.text
@@ -256,7 +256,7 @@ def test_tiktok_needs_each_choice_of_the_owner():
 )
 def test_tiktok_choices_are_validated(change, media, accounts, expected):
     """One account, values of the right kind, no branded content in private, no duets of photos."""
-    assert found("tiktok", media=[media], data={"tiktok": TIKTOK | change}, accounts=accounts) == expected
+    assert list_findings("tiktok", media=[media], data={"tiktok": TIKTOK | change}, accounts=accounts) == expected
 
 
 @pytest.mark.requirement("rules.pinterest")
@@ -274,21 +274,21 @@ def test_tiktok_choices_are_validated(change, media, accounts, expected):
 )
 def test_pinterest_fields_are_validated(block, expected):
     """A board, and texts within their limits."""
-    assert found("pinterest", media=[JPG], data={"pinterest": block}) == expected
+    assert list_findings("pinterest", media=[JPG], data={"pinterest": block}) == expected
 
 
 @pytest.mark.requirement("rules.unknown")
 def test_unknown_platform_passes_with_a_warning():
     """Platforms that the file names without figures too."""
-    assert found("elsewhere", "a" * 100_000) == [("warning", "no_rules")]
-    assert found("facebook") == [("warning", "no_rules")]
+    assert list_findings("elsewhere", "a" * 100_000) == [("warning", "no_rules")]
+    assert list_findings("facebook") == [("warning", "no_rules")]
 
 
 @pytest.mark.requirement("rules.unknown")
 def test_undocumented_block_is_named_the_same_for_every_platform():
     """So that it can be said once."""
     data = {"tiktok": TIKTOK, "elsewhere": {}}
-    one, other = (check_draft(draft(platform, data=data)) for platform in ("linkedin", "threads"))
+    one, other = (check_draft(make_draft(platform, data=data)) for platform in ("linkedin", "threads"))
     assert one == other
     assert [(finding.code, finding.platform) for finding in one] == [("unknown_block", "elsewhere")]
 
@@ -310,7 +310,7 @@ def test_undocumented_block_is_named_the_same_for_every_platform():
 )
 def test_any_post_is_checked_without_failing_and_errors_come_first(platform, content, media, thread, data, scheduled):
     """Any input gets short sentences."""
-    findings = check_draft(draft(platform, content, media, thread, data, scheduled=scheduled))
+    findings = check_draft(make_draft(platform, content, media, thread, data, scheduled=scheduled))
     ranks = [("error", "warning").index(finding.severity) for finding in findings]
     assert ranks == sorted(ranks)
     assert all(len(finding.text) <= 400 for finding in findings)

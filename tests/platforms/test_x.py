@@ -13,7 +13,7 @@ from ttp_mcp.platforms.x import LIMIT, find_links, invalid_characters, weighted_
 CASES = json.loads((Path(__file__).with_name("x_length_cases.json")).read_text("utf-8"))
 
 
-def text_of(parts):
+def expand_text(parts):
     """The text of a case, whose long repetitions are shortened to [part, times]."""
     if isinstance(parts, str):
         return parts
@@ -24,7 +24,7 @@ def text_of(parts):
 @pytest.mark.parametrize("case", CASES["lengths"], ids=range(len(CASES["lengths"])))
 def test_weighted_length_of_each_official_case_is_the_published_one(case):
     """All cases of configuration version 3 give the published length."""
-    assert weighted_length(text_of(case["text"])) == case["length"]
+    assert weighted_length(expand_text(case["text"])) == case["length"]
 
 
 @pytest.mark.requirement("rules.x.links")

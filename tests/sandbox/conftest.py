@@ -25,7 +25,7 @@ def sandbox(clock: ManualClock, tmp_path: Path) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def empty(clock: ManualClock, tmp_path: Path) -> Iterator[Sandbox]:
+def empty_workspace(clock: ManualClock, tmp_path: Path) -> Iterator[Sandbox]:
     """A workspace without accounts and posts, in UTC."""
     with open_workspace(tmp_path / "empty", clock, empty=True) as opened:
         yield opened
@@ -34,14 +34,14 @@ def empty(clock: ManualClock, tmp_path: Path) -> Iterator[Sandbox]:
 @pytest.fixture
 async def api(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the demo workspace, with its token."""
-    async with client_of(sandbox) as client:
+    async with open_client(sandbox) as client:
         yield client
 
 
 @pytest.fixture
-async def empty_api(empty: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
+async def empty_api(empty_workspace: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the empty workspace, with its token."""
-    async with client_of(empty) as client:
+    async with open_client(empty_workspace) as client:
         yield client
 
 
@@ -53,12 +53,12 @@ async def storage(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.fixture
-def connect(empty: Sandbox) -> Callable[..., str]:
+def connect_account(empty_workspace: Sandbox) -> Callable[..., str]:
     """Connect an account to the empty workspace; returns its id."""
 
     def add(platform: str, account_id: str = "", status: str = "connected", followers: int = 1000) -> str:
         account_id = account_id or f"acc_{platform}"
-        with empty.store.writing() as db:
+        with empty_workspace.store.writing() as db:
             position = db.execute("SELECT count(*) FROM accounts").fetchone()[0]
             db.execute(
                 "INSERT INTO accounts VALUES (?, 'org_empty', ?, ?, ?, ?, ?, NULL, 1, ?, 0)",
@@ -69,7 +69,7 @@ def connect(empty: Sandbox) -> Callable[..., str]:
     return add
 
 
-def client_of(sandbox: Sandbox) -> httpx2.AsyncClient:
+def open_client(sandbox: Sandbox) -> httpx2.AsyncClient:
     """Return a client with the sandbox's own token."""
     return httpx2.AsyncClient(
         transport=httpx2.ASGITransport(sandbox.app),

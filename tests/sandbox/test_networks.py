@@ -18,18 +18,18 @@ moments = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.
 ages = st.floats(0, 2 * SETTLED_HOURS)
 
 
-def account(platform: str, account_id: str = "acc", followers: int = 10_000) -> dict[str, object]:
+def make_account(platform: str, account_id: str = "acc", followers: int = 10_000) -> dict[str, object]:
     return {"id": account_id, "platform": platform, "followers": followers}
 
 
-def figures(found: Engagement) -> tuple[int, ...]:
+def list_figures(found: Engagement) -> tuple[int, ...]:
     return found.likes, found.comments, found.shares, found.views
 
 
 @given(platforms, ids, ids, moments, ages)
 def test_figures_are_deterministic(platform: str, account_id: str, post_id: str, at: datetime, age: float) -> None:
     """Two rehearsals over the same workspace see the same figures."""
-    first, second = (compute_engagement(account(platform, account_id), post_id, at, age) for _ in range(2))
+    first, second = (compute_engagement(make_account(platform, account_id), post_id, at, age) for _ in range(2))
     assert first == second
     assert create_external_id(post_id, account_id) == create_external_id(post_id, account_id)
 
@@ -37,22 +37,24 @@ def test_figures_are_deterministic(platform: str, account_id: str, post_id: str,
 @given(platforms, ids, moments, ages, ages)
 def test_figures_only_grow_with_age(platform: str, post_id: str, at: datetime, one: float, other: float) -> None:
     """None decreases or is negative."""
-    younger, older = (figures(compute_engagement(account(platform), post_id, at, age)) for age in sorted((one, other)))
+    younger, older = (
+        list_figures(compute_engagement(make_account(platform), post_id, at, age)) for age in sorted((one, other))
+    )
     assert all(0 <= before <= after for before, after in zip(younger, older, strict=True))
 
 
 @given(platforms, ids, moments, st.floats(SETTLED_HOURS, 10 * SETTLED_HOURS))
 def test_figures_settle(platform: str, post_id: str, at: datetime, age: float) -> None:
     """After two weeks nothing is added."""
-    assert compute_engagement(account(platform), post_id, at, age) == compute_engagement(
-        account(platform), post_id, at, SETTLED_HOURS
+    assert compute_engagement(make_account(platform), post_id, at, age) == compute_engagement(
+        make_account(platform), post_id, at, SETTLED_HOURS
     )
 
 
 @given(platforms, ids, moments, ages)
 def test_figures_are_plausible(platform: str, post_id: str, at: datetime, age: float) -> None:
     """More views than likes, more likes than comments."""
-    found = compute_engagement(account(platform), post_id, at, age)
+    found = compute_engagement(make_account(platform), post_id, at, age)
     assert found.comments <= found.likes <= found.views
     assert found.shares <= found.likes
 
@@ -64,7 +66,7 @@ def test_figures_are_plausible(platform: str, post_id: str, at: datetime, age: f
 def test_each_network_has_its_best_hour(platform: str, hour: int) -> None:
     """Which the analytics should find."""
     views = [
-        compute_engagement(account(platform), "p", TUESDAY + timedelta(hours=each), 48).views for each in range(24)
+        compute_engagement(make_account(platform), "p", TUESDAY + timedelta(hours=each), 48).views for each in range(24)
     ]
     assert views.index(max(views)) == hour
 

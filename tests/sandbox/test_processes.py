@@ -57,7 +57,7 @@ class Stdio:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def run_program(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command over a state folder, without other settings."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TTP_", "TIMETOPOST_"))}
     environment |= {"TTP_STATE_DIR": str(folder), "TTP_TIMEZONE": "UTC", "TTP_CONFIRM": "off"}
@@ -75,8 +75,8 @@ def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 def test_three_servers_share_one_folder_and_publish_once(tmp_path: Path) -> None:
     """All three are started at once over a folder that doesn't exist yet."""
     with ExitStack() as stack:
-        port = stack.enter_context(running(tmp_path, "sandbox", "--port", "0", "--json"))
-        servers = [Stdio(stack.enter_context(running(tmp_path, "--sandbox"))) for _ in range(2)]
+        port = stack.enter_context(run_program(tmp_path, "sandbox", "--port", "0", "--json"))
+        servers = [Stdio(stack.enter_context(run_program(tmp_path, "--sandbox"))) for _ in range(2)]
         assert port.stdout is not None
         facts = json.loads(port.stdout.readline())
         headers = {"Authorization": f"Bearer {facts['token']}"}
@@ -103,11 +103,11 @@ def test_three_servers_share_one_folder_and_publish_once(tmp_path: Path) -> None
             "/posts", json={"content": "Written over the port", "accountIds": [account], "scheduledAt": due}
         )
         ids = [each["post_id"] for each in made] + [posted.json()["post"]["id"]]
-        assert seen(servers, api, ids) == {"scheduled"}
+        assert read_states(servers, api, ids) == {"scheduled"}
 
         clock.move(2 * 3600)
         give_up = time.monotonic() + LONGEST_SECONDS
-        while (found := seen(servers, api, ids)) != {"published"}:
+        while (found := read_states(servers, api, ids)) != {"published"}:
             assert time.monotonic() < give_up, found
         with store.reading() as db:
             shown = db.execute("SELECT post_id FROM publications WHERE content LIKE 'Written over %'").fetchall()
@@ -115,7 +115,7 @@ def test_three_servers_share_one_folder_and_publish_once(tmp_path: Path) -> None
             assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
-def seen(servers: list[Stdio], api: httpx2.Client, ids: list[str]) -> set[str]:
+def read_states(servers: list[Stdio], api: httpx2.Client, ids: list[str]) -> set[str]:
     """Return the states in which the servers see the posts."""
     found = {server.call("get_post", post_id=post_id)["status"] for server in servers for post_id in ids}
     return found | {api.get(f"/posts/{post_id}").json()["post"]["status"] for post_id in ids}

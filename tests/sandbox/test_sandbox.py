@@ -17,7 +17,7 @@ pytestmark = pytest.mark.requirement("sandbox.embedded")
 NOW = datetime(2026, 6, 24, 9, 30, tzinfo=UTC)
 
 
-async def statuses(sandbox: Sandbox) -> dict[str, str]:
+async def read_statuses(sandbox: Sandbox) -> dict[str, str]:
     """Id to status of every post, as the API tells it."""
     transport = httpx2.ASGITransport(sandbox.app)
     headers = {"Authorization": f"Bearer {sandbox.token}"}
@@ -29,10 +29,10 @@ async def test_moving_time_publishes_due_posts_without_waiting():
     """As in the docstring."""
     clock = ManualClock(NOW)
     with Sandbox(clock=clock) as sandbox:
-        before = await statuses(sandbox)
+        before = await read_statuses(sandbox)
         clock.move(2 * 24 * 3600)
         assert sandbox.tick() == 1
-        after = await statuses(sandbox)
+        after = await read_statuses(sandbox)
     changed = {(before[post], after[post]) for post in before if before[post] != after[post]}
     assert changed == {("scheduled", "published")}
 
@@ -41,8 +41,8 @@ async def test_concurrent_sandboxes_are_isolated():
     """Each has its own folder and token."""
     with Sandbox(clock=ManualClock(NOW), empty=True) as first, Sandbox(clock=ManualClock(NOW)) as second:
         assert first.folder != second.folder
-        assert await statuses(first) == {}
-        assert len(await statuses(second)) > 100
+        assert await read_statuses(first) == {}
+        assert len(await read_statuses(second)) > 100
         assert tokens.verify_token(second.store, second.clock, first.token) is None
 
 
@@ -97,7 +97,7 @@ async def test_running_publishes_in_the_background_and_survives_a_failure(tmp_pa
                 assert running is sandbox
                 await failed.wait()
                 await done.wait()
-        assert "scheduled" in (await statuses(sandbox)).values()
+        assert "scheduled" in (await read_statuses(sandbox)).values()
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
         "The sandbox could not publish; it tries again."
     ]
@@ -114,9 +114,9 @@ async def test_own_workspace_is_opened_at_the_tests_time(tmp_path):
     """One sandbox's export is another's start."""
     with Sandbox(clock=ManualClock(NOW)) as sandbox:
         Path(tmp_path / "workspace.json").write_text(sandbox.export(), encoding="utf-8")
-        expected = await statuses(sandbox)
+        expected = await read_statuses(sandbox)
     with Sandbox(workspace=tmp_path / "workspace.json", clock=ManualClock(NOW + timedelta(days=99))) as other:
-        assert await statuses(other) == expected
+        assert await read_statuses(other) == expected
         assert other.tick() == 0
 
 

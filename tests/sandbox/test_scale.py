@@ -61,7 +61,7 @@ class Counter:
 
 
 @contextmanager
-def workspace(count: int) -> Iterator[Sandbox]:
+def open_large_workspace(count: int) -> Iterator[Sandbox]:
     """Create this many posts in one organization, and three in another of the same user."""
     times = {"now": to_ms(NOW), "old": to_ms(NOW - timedelta(days=40)), "later": to_ms(NOW + timedelta(days=90))}
     with Sandbox(clock=ManualClock(NOW), empty=True) as sandbox, sandbox.store.writing() as db:
@@ -79,7 +79,7 @@ def workspace(count: int) -> Iterator[Sandbox]:
         db.execute("BEGIN")
 
 
-async def costs(counter: Counter, sandbox: Sandbox) -> dict[str, int]:
+async def count_steps(counter: Counter, sandbox: Sandbox) -> dict[str, int]:
     """Return the database steps of each call."""
     transport, headers = httpx2.ASGITransport(sandbox.app), {"Authorization": f"Bearer {sandbox.token}"}
     found: dict[str, int] = {}
@@ -121,15 +121,17 @@ async def costs(counter: Counter, sandbox: Sandbox) -> dict[str, int]:
     return found
 
 
-async def too_dear(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Sandbox], None] = lambda _: None) -> list[str]:
+async def find_expensive(
+    monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Sandbox], None] = lambda _: None
+) -> list[str]:
     """Return what costs more than 1.5 times as much in the large workspace."""
     counter = Counter()
     counter.watch(monkeypatch)
     measured: list[dict[str, int]] = []
     for count in (SMALL, LARGE):
-        with workspace(count) as sandbox:
+        with open_large_workspace(count) as sandbox:
             prepare(sandbox)
-            measured.append(await costs(counter, sandbox))
+            measured.append(await count_steps(counter, sandbox))
     small, large = measured
     assert all(small[name] > 0 for name in small if "tick" not in name)
     return [name for name in small if large[name] > MOST * small[name] + 1]
@@ -137,7 +139,7 @@ async def too_dear(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Sandbox],
 
 async def test_large_workspace_costs_no_more_than_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call and each tick of the scheduler."""
-    assert await too_dear(monkeypatch) == []
+    assert await find_expensive(monkeypatch) == []
 
 
 async def test_missing_index_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +150,7 @@ async def test_missing_index_is_detected(monkeypatch: pytest.MonkeyPatch) -> Non
             for index in ("posts_due", "posts_leased", "posts_by_organization", "posts_by_time", "posts_by_creation"):
                 db.execute(f"DROP INDEX {index}")
 
-    assert set(await too_dear(monkeypatch, drop)) == {
+    assert set(await find_expensive(monkeypatch, drop)) == {
         "GET /posts of another",
         "POST /posts beyond the plan",
         "POST /posts, a draft on the small plan",

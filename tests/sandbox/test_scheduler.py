@@ -81,11 +81,11 @@ class Feed:
 
 
 @pytest.fixture
-def feed(empty: Sandbox, clock: ManualClock, connect: Connect) -> Feed:
+def feed(empty_workspace: Sandbox, clock: ManualClock, connect_account: Connect) -> Feed:
     """An organization with an account on X and one on LinkedIn."""
-    connect("twitter")
-    connect("linkedin")
-    return Feed(empty.store, clock)
+    connect_account("twitter")
+    connect_account("linkedin")
+    return Feed(empty_workspace.store, clock)
 
 
 # What is due
@@ -147,9 +147,9 @@ def test_overdue_post_is_dated_soon_after_its_time(feed: Feed) -> None:
 # Results
 
 
-def test_results_follow_the_accounts(feed: Feed, connect: Connect) -> None:
+def test_results_follow_the_accounts(feed: Feed, connect_account: Connect) -> None:
     """All succeeded, some did, none did; an expired connection says what to do."""
-    connect("instagram", status="expired")
+    connect_account("instagram", status="expired")
     feed.post("all", "acc_twitter", "acc_linkedin")
     feed.post("some", "acc_instagram", "acc_twitter")
     feed.post("none", "acc_instagram")
@@ -166,10 +166,10 @@ def test_results_follow_the_accounts(feed: Feed, connect: Connect) -> None:
 
 @pytest.mark.parametrize(("refreshes", "status"), [(0, "failed"), (1, "published")])
 def test_expired_connection_fails_unless_it_renews_itself(
-    feed: Feed, connect: Connect, refreshes: int, status: str
+    feed: Feed, connect_account: Connect, refreshes: int, status: str
 ) -> None:
     """The publication time counts. Without a handle the message has the name."""
-    connect("pinterest")
+    connect_account("pinterest")
     with feed.store.writing() as db:
         db.execute(
             "UPDATE accounts SET handle = NULL, expires_at = ?, has_refresh_capability = ? WHERE id = 'acc_pinterest'",

@@ -35,13 +35,13 @@ async def client(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.fixture
-def taken() -> Iterator[int]:
+def taken_port() -> Iterator[int]:
     """A port that another process listens on."""
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         yield other.getsockname()[1]
 
 
-def number_of_posts(sandbox: Sandbox) -> int:
+def count_posts(sandbox: Sandbox) -> int:
     """Count the posts in the sandbox's data."""
     with sandbox.store.reading() as db:
         return db.execute("SELECT count(*) FROM posts").fetchone()[0]
@@ -72,26 +72,26 @@ async def test_responses_have_only_the_sandbox_date(client):
 @pytest.mark.parametrize(("kind", "made"), [("reset-before", 0), ("reset-after", 1), ("truncated", 1)])
 async def test_resets_break_the_real_connection(sandbox, client, kind, made):
     """Before or after the effect; the next request works."""
-    before = number_of_posts(sandbox)
+    before = count_posts(sandbox)
     with pytest.raises(httpx2.TransportError):
         await client.post("/posts", json=POST, headers={"x-sandbox-fault": kind})
-    assert number_of_posts(sandbox) == before + made
+    assert count_posts(sandbox) == before + made
     assert (await client.get("/posts")).status_code == 200
 
 
 @pytest.mark.requirement("faults.kinds")
 async def test_delay_commits_late_when_the_client_has_given_up(sandbox, client):
     """The worst case for a client that searches for its post: it appears later."""
-    before = number_of_posts(sandbox)
+    before = count_posts(sandbox)
     with pytest.raises(httpx2.ReadTimeout):
         # The timeout is that of reading alone: the connection and the request take as long as this machine needs.
         timeout = httpx2.Timeout(20.0, read=0.05)
         await client.post("/posts", json=POST, headers={"x-sandbox-fault": "delay;seconds=0.5"}, timeout=timeout)
-    assert number_of_posts(sandbox) == before
+    assert count_posts(sandbox) == before
     with anyio.fail_after(5):
-        while number_of_posts(sandbox) == before:
+        while count_posts(sandbox) == before:
             await client.get("/integrations")
-    assert number_of_posts(sandbox) == before + 1
+    assert count_posts(sandbox) == before + 1
 
 
 @pytest.mark.requirement("faults.kinds")
@@ -99,11 +99,11 @@ async def test_drip_is_one_byte_at_a_time_on_the_wire(client):
     """The client reads as many chunks as there are bytes, or nearly: two may arrive together."""
     async with client.stream("GET", "/integrations", headers={"x-sandbox-fault": "drip;seconds=0.002"}) as answer:
         with anyio.fail_after(5):
-            sizes = [len(chunk) async for _, chunk in numbered(answer, 100)]
+            sizes = [len(chunk) async for _, chunk in number_chunks(answer, 100)]
     assert sum(sizes) / len(sizes) < 20
 
 
-async def numbered(answer: httpx2.Response, most: int) -> AsyncIterator[tuple[int, bytes]]:
+async def number_chunks(answer: httpx2.Response, most: int) -> AsyncIterator[tuple[int, bytes]]:
     """The first chunks of an answer as they arrive."""
     number = 0
     async for chunk in answer.aiter_raw():
@@ -120,7 +120,9 @@ async def test_slow_response_does_not_delay_the_shutdown():
     async def ask(sandbox: Sandbox, started: Callable[[], None]) -> None:
         headers = {"Authorization": f"Bearer {sandbox.token}", "x-sandbox-fault": "delay;seconds=3600"}
         async with httpx2.AsyncClient(headers=headers, trust_env=False, timeout=30) as client:
-            request = client.build_request("GET", f"{sandbox.api_url}/posts", extensions={"trace": trace(started)})
+            request = client.build_request(
+                "GET", f"{sandbox.api_url}/posts", extensions={"trace": trace_request(started)}
+            )
             try:
                 await client.send(request)
             except httpx2.TransportError as error:
@@ -139,7 +141,7 @@ async def test_slow_response_does_not_delay_the_shutdown():
     assert len(broken) == 1
 
 
-def trace(started: Callable[[], None]):
+def trace_request(started: Callable[[], None]):
     """Report when a request has left."""
 
     async def hear(event: str, _: object) -> None:
@@ -157,13 +159,13 @@ async def test_other_machines_are_refused(host):
             pass
 
 
-async def test_taken_port_is_named(taken):
+async def test_taken_port_is_named(taken_port):
     """For the API and for the storage."""
-    with pytest.raises(ServeProblem, match=f"Port {taken} is taken, perhaps by another sandbox"):
-        async with serve_on_ports(port=taken):
+    with pytest.raises(ServeProblem, match=f"Port {taken_port} is taken, perhaps by another sandbox"):
+        async with serve_on_ports(port=taken_port):
             pass
-    with pytest.raises(ServeProblem, match=f"Port {taken} is taken"):
-        async with serve_on_ports(storage_port=taken):
+    with pytest.raises(ServeProblem, match=f"Port {taken_port} is taken"):
+        async with serve_on_ports(storage_port=taken_port):
             pass
 
 
@@ -196,7 +198,7 @@ async def test_storage_takes_the_next_free_port():
         assert urlsplit(again.api_url).port == port
 
 
-async def test_error_of_the_block_is_not_taken_for_a_port_problem(taken):
+async def test_error_of_the_block_is_not_taken_for_a_port_problem(taken_port):
     """It propagates."""
     with pytest.raises(ServeProblem, match="of the block"):
         async with serve_on_ports(clock=ManualClock(NOW)):

@@ -32,11 +32,11 @@ def store(path: Path) -> Iterator[Store]:
         yield opened
 
 
-def note(db: sqlite3.Connection, key: str, value: str = "") -> None:
+def add_note(db: sqlite3.Connection, key: str, value: str = "") -> None:
     db.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
 
 
-def notes(store: Store) -> list[str]:
+def list_notes(store: Store) -> list[str]:
     with store.reading() as db:
         return [row["key"] for row in db.execute("SELECT key FROM meta ORDER BY key")]
 
@@ -55,23 +55,23 @@ def test_connections_are_durable_and_check_references(store: Store) -> None:
 
 def test_error_rolls_back_the_whole_transaction(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.writing() as db:
-        note(db, "first")
+        add_note(db, "first")
         _ = 1 / 0
-    assert notes(store) == []
+    assert list_notes(store) == []
     with store.writing() as db:
-        note(db, "second")
-    assert notes(store) == ["second"]
+        add_note(db, "second")
+    assert list_notes(store) == ["second"]
 
 
 def test_nested_transactions_are_one(store: Store) -> None:
     """Inner ones commit with the outermost, and see its writes."""
     with pytest.raises(ZeroDivisionError), store.writing() as db:
         with store.writing() as inner:
-            note(inner, "inner")
+            add_note(inner, "inner")
         assert inner is db
-        assert notes(store) == ["inner"]
+        assert list_notes(store) == ["inner"]
         _ = 1 / 0
-    assert notes(store) == []
+    assert list_notes(store) == []
 
 
 def test_view_is_consistent(store: Store) -> None:
@@ -79,14 +79,14 @@ def test_view_is_consistent(store: Store) -> None:
 
     def write() -> None:
         with store.writing() as other:
-            note(other, "written in between")
+            add_note(other, "written in between")
 
     with store.reading():
-        assert notes(store) == []
+        assert list_notes(store) == []
         with ThreadPoolExecutor(1) as pool:
             pool.submit(write).result(5)
-        assert notes(store) == []
-    assert notes(store) == ["written in between"]
+        assert list_notes(store) == []
+    assert list_notes(store) == ["written in between"]
 
 
 def test_transaction_ended_by_sqlite_keeps_its_error(store: Store) -> None:
@@ -96,33 +96,33 @@ def test_transaction_ended_by_sqlite_keeps_its_error(store: Store) -> None:
             db.execute("ROLLBACK")
             raise sqlite3.OperationalError("no room")
     with store.writing() as db:
-        note(db, "after")
-    assert notes(store) == ["after"]
+        add_note(db, "after")
+    assert list_notes(store) == ["after"]
 
 
 def test_failed_commit_is_rolled_back(store: Store) -> None:
     """A deferred constraint leaves no transaction open."""
     with pytest.raises(sqlite3.IntegrityError), store.writing() as db:
         db.execute("PRAGMA defer_foreign_keys = ON")
-        note(db, "lost")
+        add_note(db, "lost")
         db.execute("INSERT INTO post_targets (post_id, account_id, position, status) VALUES ('p', 'a', 0, 'pending')")
     assert not store.connection().in_transaction
-    assert notes(store) == []
+    assert list_notes(store) == []
 
 
 def test_full_store_refuses_writes_until_there_is_room(store: Store) -> None:
     """Nothing of the refused write is kept; earlier data stay."""
     with store.writing() as db:
-        note(db, "before")
+        add_note(db, "before")
     db = store.connection()
     db.execute("PRAGMA max_page_count = 1")
     with pytest.raises(sqlite3.OperationalError, match="full"), store.writing():
-        note(db, "too much", "x" * 1_000_000)
-    assert notes(store) == ["before"]
+        add_note(db, "too much", "x" * 1_000_000)
+    assert list_notes(store) == ["before"]
     db.execute("PRAGMA max_page_count = 1000000")
     with store.writing():
-        note(db, "room again", "x" * 1_000_000)
-    assert notes(store) == ["before", "room again"]
+        add_note(db, "room again", "x" * 1_000_000)
+    assert list_notes(store) == ["before", "room again"]
 
 
 # Versions
@@ -136,7 +136,7 @@ def test_new_data_have_the_current_version(store: Store) -> None:
 def test_data_of_a_newer_version_are_refused_and_left_alone(path: Path) -> None:
     """An older program must not write a format it doesn't know."""
     with closing(Store(path)) as newer, newer.writing() as db:
-        note(db, "from the future")
+        add_note(db, "from the future")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     with pytest.raises(StoreProblem, match=r"newer ttp-mcp\. Upgrade it, or set another TTP_STATE_DIR\."):
         Store(path)
@@ -148,7 +148,7 @@ def test_data_of_a_newer_version_are_refused_and_left_alone(path: Path) -> None:
 def test_older_data_are_migrated_step_by_step(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each step runs once, in order, and data stay."""
     with closing(Store(path)) as old, old.writing() as db:
-        note(db, "old")
+        add_note(db, "old")
     monkeypatch.setattr(store_module, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
     steps = {
         SCHEMA_VERSION: "CREATE TABLE extra (name TEXT) STRICT;\nINSERT INTO extra VALUES\n  ('a');\n",
@@ -159,7 +159,7 @@ def test_older_data_are_migrated_step_by_step(path: Path, monkeypatch: pytest.Mo
         with closing(Store(path)) as opened, opened.reading() as db:
             assert [tuple(row) for row in db.execute("SELECT name FROM extra")] == [("ab",)]
             assert db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION + 2
-            assert notes(opened) == ["old"]
+            assert list_notes(opened) == ["old"]
 
 
 def test_data_of_version_1_get_tokens_that_may_publish(path: Path) -> None:
@@ -219,7 +219,7 @@ def test_locked_data_are_not_called_damaged(path: Path, monkeypatch: pytest.Monk
 def test_current_data_open_while_another_process_writes(store: Store, path: Path) -> None:
     """Opening needs neither the write lock nor disk space."""
     with store.writing(), closing(Store(path)) as other:
-        assert notes(other) == []
+        assert list_notes(other) == []
 
 
 # Threads and processes
@@ -254,7 +254,7 @@ def test_connection_of_an_ended_thread_is_closed(store: Store) -> None:
     process = psutil.Process()
     before = process.num_fds()
     for _ in range(20):
-        thread = threading.Thread(target=lambda: notes(store))
+        thread = threading.Thread(target=lambda: list_notes(store))
         thread.start()
         thread.join(5)
     assert process.num_fds() <= before + 1
@@ -263,7 +263,7 @@ def test_connection_of_an_ended_thread_is_closed(store: Store) -> None:
 def test_closed_store_reopens_on_use(store: Store) -> None:
     """A late write of an ending thread isn't a failure."""
     store.close()
-    assert notes(store) == []
+    assert list_notes(store) == []
 
 
 def test_new_data_can_be_opened_concurrently(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_many_processes_create_and_write_new_data(path: Path) -> None:
         assert process.stdout is not None
         process.stdout.close()
     with closing(Store(path)) as opened:
-        assert len(notes(opened)) == 80
+        assert len(list_notes(opened)) == 80
         assert opened.connection().execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
@@ -324,4 +324,4 @@ def test_refusal_of_new_data_by_sqlite_is_retried(path: Path, monkeypatch: pytes
         monkeypatch.setattr(sqlite3, "connect", lambda *_, **options: connect(path, **{**options, "timeout": 0}))
         monkeypatch.setattr(store_module.time, "sleep", lambda _: other.in_transaction and other.execute("COMMIT"))
         with closing(Store(path)) as opened:
-            assert notes(opened) == []
+            assert list_notes(opened) == []

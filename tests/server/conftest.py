@@ -20,18 +20,18 @@ ERAS = ("auto", "legacy")
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Connection:
     """Both ends of one connection, and the sandbox behind the server."""
 
     client: Client
-    assembly: Runtime
+    runtime: Runtime
     sandbox: Sandbox
 
     async def call(self, tool, /, **arguments):
         """Call a tool and return its result, also a failure."""
         return await self.client.call_tool(tool, arguments)
 
-    async def raw(self, tool, arguments, *, reply=None, state=None):
+    async def call_once(self, tool, arguments, *, reply=None, state=None):
         """Return one round of a call, without the client answering the server's question."""
         responses = None if reply is None else {"confirm": reply}
         return await self.client.session.call_tool(
@@ -39,7 +39,7 @@ class Side:
         )
 
 
-def text_of(result):
+def read_text(result):
     """Return the text blocks of an answer."""
     return "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
 
@@ -73,26 +73,26 @@ def sandbox(demo_folder, clock, tmp_path):
 
 
 @pytest.fixture
-def connect(settings, sandbox):
-    """Opens a client: `async with connect("legacy", asked=callback, confirm="required") as side`. Keywords are settings.
+def connect_client(settings, sandbox):
+    """Opens a client: `async with connect_client("legacy", asked=callback, confirm="required") as connection`. Keywords are settings.
 
-    `asked` is called when the human is; without it the client can't ask. `like` shares the assembly of another side.
+    `asked` answers the questions to the user; without it the client can't ask. `like` shares the runtime of another connection.
     """
 
     @asynccontextmanager
     async def opened(era="auto", *, asked=None, like=None, **changes):
-        assembly = like.assembly if like else create_server(replace(settings, **changes), sandbox)
+        runtime = like.runtime if like else create_server(replace(settings, **changes), sandbox)
         try:
-            async with Client(assembly.server, mode=era, elicitation_callback=asked) as client:
-                yield Side(client, assembly, sandbox)
+            async with Client(runtime.server, mode=era, elicitation_callback=asked) as client:
+                yield Connection(client, runtime, sandbox)
         finally:
             if like is None:
-                await assembly.aclose()
+                await runtime.aclose()
 
     return opened
 
 
-def human(action="accept", **content):
+def make_user(action="accept", **content):
     """A user who always answers the same, and the list of the questions."""
     questions = []
 

@@ -98,7 +98,7 @@ LIBRARIES = re.compile(
 )
 
 
-def sentences(text):
+def count_sentences(text):
     """Count the sentences outside quotes and brackets."""
     plain = re.sub(r"«[^»]*»|\([^)]*\)", "quoted", text)
     return len(re.findall(r"[.!?](?:\s|$)", plain))
@@ -114,7 +114,7 @@ def test_text_has_failure_cause_next_step_and_retry_advice(name):
     assert REPEATING.search(text), text
     assert NEXT.search(text.removeprefix(WHAT)), text
     assert text.endswith((".", "s."))
-    assert 1 <= sentences(text) <= 3, text
+    assert 1 <= count_sentences(text) <= 3, text
     assert len(text) <= LIMIT
     assert not LIBRARIES.search(text), text
 
@@ -136,7 +136,9 @@ def test_every_api_error_has_a_case():
 def test_advice_survives_a_long_message_of_the_api(name):
     """The message is cut so that the advice fits, and it can't close its quotation."""
     error, _, _ = CASES[name]
-    error = type(error)(**{**FACTS, "status": error.status, "message": "» " + "very long " * 100, **_more(error)})
+    error = type(error)(
+        **{**FACTS, "status": error.status, "message": "» " + "very long " * 100, **_list_options(error)}
+    )
     text = agent_text(error, "Engagement summary not read")
     assert len(text) <= LIMIT
     assert not text.endswith("…")
@@ -144,7 +146,7 @@ def test_advice_survives_a_long_message_of_the_api(name):
     assert REPEATING.search(text)
 
 
-def _more(error):
+def _list_options(error):
     feature = {"feature": error.feature} if isinstance(error, api.EndpointMissing) else {}
     return {"may_have_happened": error.may_have_happened, **feature}
 
@@ -153,7 +155,7 @@ def _more(error):
 def test_message_of_the_api_is_quoted_in_one_line_without_a_token(message, name):
     """Only the server's own words are outside the quotation."""
     error, _, _ = CASES[name]
-    error = type(error)(**{**FACTS, "status": error.status, "message": f"{message} {TOKEN}", **_more(error)})
+    error = type(error)(**{**FACTS, "status": error.status, "message": f"{message} {TOKEN}", **_list_options(error)})
     text = agent_text(error, WHAT)
     assert TOKEN[4:16] not in text
     assert "\n" not in text

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.server.conftest import text_of
+from tests.server.conftest import read_text
 from ttp_mcp.config import SettingProblem
 from ttp_mcp.credentials import Token
 from ttp_mcp.factory import create_server, create_tool_context, offered_tools
@@ -12,27 +12,27 @@ from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store import open_store
 from ttp_mcp.tools import every_tool
 
-pytestmark = pytest.mark.requirement("server.assembly")
+pytestmark = pytest.mark.requirement("server.runtime")
 
 MINE, OTHER = (Token("ttp_" + digit * 48) for digit in "12")
 
 
-def names(settings, **changes):
+def list_names(settings, **changes):
     """Return the tool names for these settings."""
     return [tool.name for tool in offered_tools(replace(settings, **changes))]
 
 
 def test_access_and_groups_choose_the_tools(settings):
     """`read` only reads; `draft` neither publishes nor deletes; groups leave out the others."""
-    assert names(settings) == [tool.name for tool in every_tool()]
-    reading = names(settings, access="read")
+    assert list_names(settings) == [tool.name for tool in every_tool()]
+    reading = list_names(settings, access="read")
     assert {"create_post", "publish_post", "delete_post", "upload_media", "apply_plan"} & set(reading) == set()
-    drafting = names(settings, access="draft")
+    drafting = list_names(settings, access="draft")
     assert {"create_post", "presign_media"} <= set(drafting)
     assert {"publish_post", "delete_post", "apply_plan", "undo_plan"} & set(drafting) == set()
-    assert set(reading) < set(drafting) < set(names(settings))
+    assert set(reading) < set(drafting) < set(list_names(settings))
     group = [tool.name for tool in every_tool() if tool.toolset == "integrations"]
-    assert names(settings, toolsets=("integrations",)) == group
+    assert list_names(settings, toolsets=("integrations",)) == group
 
 
 def test_unknown_group_is_refused_with_the_known_ones(settings):
@@ -44,10 +44,10 @@ def test_unknown_group_is_refused_with_the_known_ones(settings):
 
 async def test_nothing_is_opened_before_a_call(settings, tmp_path):
     """Neither the state folder nor a connection."""
-    assembly = create_server(replace(settings, token=MINE, api_url="https://127.0.0.1:9"))
-    assert len((await assembly.server._list_tools(None, None)).tools) == len(every_tool())
+    runtime = create_server(replace(settings, token=MINE, api_url="https://127.0.0.1:9"))
+    assert len((await runtime.server._list_tools(None, None)).tools) == len(every_tool())
     assert not settings.state_dir.exists()
-    await assembly.aclose()
+    await runtime.aclose()
     assert not settings.state_dir.exists()
 
 
@@ -63,23 +63,23 @@ async def test_page_of_the_accounts_is_on_the_site_of_the_api(settings, sandbox)
 
 async def test_sandbox_replaces_token_address_and_clock(settings, sandbox, clock):
     """Settings for the real API aren't used."""
-    assembly = create_server(replace(settings, token=None, token_problem="it is wrong."), sandbox)
-    app = assembly.app
+    runtime = create_server(replace(settings, token=None, token_problem="it is wrong."), sandbox)
+    app = runtime.app
     assert app.api.base_url == sandbox.api_url
     assert app.api.token == Token(sandbox.token)
     assert app.now() == clock.now()
     assert app.sandbox
     assert (await app.api.integrations.list())[0].platform == "instagram"
-    await assembly.aclose()
+    await runtime.aclose()
 
 
 async def test_confirmation_argument_exists_only_where_needed(settings, sandbox):
     """Every agent pays for an argument."""
     for confirm, expected in (("required", True), ("auto", False), ("off", False)):
-        assembly = create_server(replace(settings, confirm=confirm), sandbox)
-        listed = {tool.name: tool for tool in (await assembly.server._list_tools(None, None)).tools}
+        runtime = create_server(replace(settings, confirm=confirm), sandbox)
+        listed = {tool.name: tool for tool in (await runtime.server._list_tools(None, None)).tools}
         assert ("confirmation" in listed["delete_post"].input_schema["properties"]) == expected
-        await assembly.aclose()
+        await runtime.aclose()
 
 
 async def test_each_user_has_their_own_ledger_and_token(settings, sandbox):
@@ -124,9 +124,9 @@ async def test_state_of_the_sandbox_does_not_depend_on_its_token(settings, sandb
     await state.aclose()
 
 
-async def test_closing_twice_abandons_calls_in_flight_once(connect):
+async def test_closing_twice_abandons_calls_in_flight_once(connect_client):
     """Process exit and test teardown may both close."""
-    async with connect() as side:
-        assert "connected accounts" in text_of(await side.call("list_integrations"))
-        await side.assembly.aclose()
-    await side.assembly.aclose()
+    async with connect_client() as connection:
+        assert "connected accounts" in read_text(await connection.call("list_integrations"))
+        await connection.runtime.aclose()
+    await connection.runtime.aclose()

@@ -37,7 +37,7 @@ def pipe():
 
 
 @contextmanager
-def configured(pipe):
+def configure_logs(pipe):
     """Log to a pipe at INFO and yield a function for the lines. Not a fixture: pytest adds its handlers later."""
     reading, writing = pipe
     undo = configure_logging("INFO", fd=writing)
@@ -47,11 +47,11 @@ def configured(pipe):
         undo()
 
 
-def record(text, *arguments, **more):
+def make_record(text, *arguments, **more):
     return logging.LogRecord("small", logging.WARNING, "file.py", 1, text, arguments, more.get("exc_info"))
 
 
-def raised(text):
+def make_error(text):
     try:
         raise ValueError(text)
     except ValueError as error:
@@ -64,7 +64,7 @@ def raised(text):
 @pytest.mark.requirement("logs.one-line")
 def test_record_is_one_line_with_its_time_in_utc():
     """Time, level, logger and text."""
-    entry = record("two\nlines\tand \x1b[31mred \u202e")
+    entry = make_record("two\nlines\tand \x1b[31mred \u202e")
     entry.created, entry.msecs = 0, 7
     assert LineFormatter().format(entry) == (
         "1970-01-01T00:00:00.007Z WARNING small: two\\nlines\\tand \\x1b[31mred \\u202e"
@@ -76,9 +76,9 @@ def test_record_is_one_line_with_its_time_in_utc():
 def test_no_secret_is_in_any_part_of_a_line(before, after, in_traceback):
     """Message, arguments and traceback are redacted the same way, and contain no line end."""
     secret = f"{before} {TOKEN} https://store.example/f?X-Amz-Signature=5e6f7a8b {after}"
-    error = raised(secret)
+    error = make_error(secret)
     found = (ValueError, error, error.__traceback__) if in_traceback else None
-    text = LineFormatter().format(record("%s", "" if in_traceback else secret, exc_info=found))
+    text = LineFormatter().format(make_record("%s", "" if in_traceback else secret, exc_info=found))
     assert TOKEN not in text
     assert "5e6f7a8b" not in text
     assert not re.search("[\x00-\x1f]", text)
@@ -92,7 +92,7 @@ def test_long_record_keeps_its_start_and_end(piece, times):
     reading, writing = os.pipe()
     try:
         handler = StderrHandler(writing)
-        handler.emit(record("begin " + piece * times * 4 + " end"))
+        handler.emit(make_record("begin " + piece * times * 4 + " end"))
         handler.close()
         written = os.read(reading, 1 << 16)
     finally:
@@ -110,8 +110,8 @@ def test_long_record_keeps_its_start_and_end(piece, times):
 @pytest.mark.requirement("logs.redaction")
 def test_warnings_and_unhandled_exceptions_are_logged_the_same_way(pipe):
     """From the main thread, other threads and finalizers; none writes to stderr directly."""
-    error = raised(f"bad {TOKEN}")
-    with warnings.catch_warnings(), configured(pipe) as lines:
+    error = make_error(f"bad {TOKEN}")
+    with warnings.catch_warnings(), configure_logs(pipe) as lines:
         warnings.simplefilter("always")
         warnings.warn(f"careful {TOKEN}", UserWarning, stacklevel=1)
         sys.excepthook(ValueError, error, error.__traceback__)
@@ -156,9 +156,9 @@ def test_event_loop_exception_is_one_redacted_line(pipe):
     """asyncio logs exceptions that weren't awaited."""
 
     async def scenario():
-        asyncio.get_running_loop().call_exception_handler({"message": "lost", "exception": raised(TOKEN)})
+        asyncio.get_running_loop().call_exception_handler({"message": "lost", "exception": make_error(TOKEN)})
 
-    with configured(pipe) as lines:
+    with configure_logs(pipe) as lines:
         asyncio.run(scenario())
         (line,) = lines()
     assert "asyncio: lost" in line
@@ -168,7 +168,7 @@ def test_event_loop_exception_is_one_redacted_line(pipe):
 @pytest.mark.requirement("logs.ours-win")
 def test_server_built_later_adds_no_handler_and_http_loggers_are_quiet(pipe):
     """The SDK configures logging in its constructor; our handler stays the only one."""
-    with configured(pipe) as lines:
+    with configure_logs(pipe) as lines:
         MCPServer("later", log_level="DEBUG")
         (handler,) = logging.getLogger().handlers
         assert isinstance(handler, StderrHandler)
@@ -194,7 +194,7 @@ def test_undo_restores_previous_logging(pipe):
 @pytest.mark.requirement("logs.never-block")
 def test_record_that_cannot_be_formatted_is_named_without_raising(pipe):
     """For wrong arguments the line names the logger, not the content."""
-    with configured(pipe) as lines:
+    with configure_logs(pipe) as lines:
         logging.getLogger("small").warning("%d", TOKEN)
         found = lines()
     assert found == ["A log record of small could not be formatted: TypeError"]
@@ -203,7 +203,7 @@ def test_record_that_cannot_be_formatted_is_named_without_raising(pipe):
 # A reader that does not read
 
 
-def filled(writing):
+def fill_pipe(writing):
     """Fill a pipe and return how many bytes it took."""
     os.set_blocking(writing, False)
     count = 0
@@ -220,17 +220,17 @@ def filled(writing):
 def test_lines_beyond_the_pipe_and_the_queue_are_dropped_and_counted(pipe):
     """One line is being written and two are queued; once read, the number of lost lines follows."""
     reading, writing = pipe
-    full = filled(writing)
+    full = fill_pipe(writing)
     handler = StderrHandler(writing, most_lines=2)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    handler.emit(record("line 0"))
+    handler.emit(make_record("line 0"))
     while not handler.queue.empty():
         os.sched_yield()
     for number in range(1, 5):
-        handler.emit(record(f"line {number}"))
+        handler.emit(make_record(f"line {number}"))
     assert os.read(reading, full) == b"x" * full
     handler.flush()
-    handler.emit(record("line 5"))
+    handler.emit(make_record("line 5"))
     handler.close()
     assert os.read(reading, 1 << 16).decode().splitlines() == [
         "line 0", "line 1", "line 2", "2 lines dropped: stderr was not read", "line 5",
@@ -242,11 +242,11 @@ def test_lines_beyond_the_pipe_and_the_queue_are_dropped_and_counted(pipe):
 def test_closing_does_not_wait_for_a_reader(pipe):
     """The process ends with lines unread; nothing is written afterwards."""
     _, writing = pipe
-    filled(writing)
+    fill_pipe(writing)
     handler = StderrHandler(writing)
-    handler.emit(record("unread"))
+    handler.emit(make_record("unread"))
     handler.close()
-    handler.emit(record("too late"))
+    handler.emit(make_record("too late"))
 
 
 @needs_full_pipes
@@ -254,11 +254,11 @@ def test_closing_does_not_wait_for_a_reader(pipe):
 async def test_waiting_lines_arrive_as_soon_as_stderr_is_read(pipe):
     """No further record is needed."""
     reading, writing = pipe
-    full = filled(writing)
+    full = fill_pipe(writing)
     handler = StderrHandler(writing)
     handler.setFormatter(logging.Formatter("%(message)s"))
     for number in range(100):
-        handler.emit(record(f"{number} " + "y" * 3000))
+        handler.emit(make_record(f"{number} " + "y" * 3000))
     received = b""
     with anyio.fail_after(5):
         while not received.endswith(b"y\n") or b"\n99 " not in received:
@@ -276,7 +276,7 @@ def test_logging_continues_while_stderr_is_not_read(pipe, blocking):
     os.set_blocking(writing, blocking)
     handler = StderrHandler(writing)
     for number in range(3000):
-        handler.emit(record(f"{number} " + "y" * 200))
+        handler.emit(make_record(f"{number} " + "y" * 200))
     handler.close()
     first = os.read(reading, 1 << 20).splitlines()[0]
     assert b"WARNING small: 0 y" in first
@@ -294,9 +294,9 @@ def test_line_written_in_parts_is_not_torn():
         undo = configure_logging("WARNING", fd=ours.fileno())
         handler = logging.getLogger().handlers[0]
         for number in range(900):
-            handler.emit(record(f"{number} " + "z" * 3900))
+            handler.emit(make_record(f"{number} " + "z" * 3900))
         for _ in range(900):
-            handler.emit(record("lost, since all of this is more than socket and queue hold"))
+            handler.emit(make_record("lost, since all of this is more than socket and queue hold"))
         received = b""
         while b" 899 " not in received or not received.endswith(b"\n"):
             received += theirs.recv(1 << 20)
@@ -313,7 +313,7 @@ def test_closed_stderr_is_not_an_error():
     reading, writing = os.pipe()
     os.close(reading)
     handler = StderrHandler(writing)
-    handler.emit(record("lost"))
+    handler.emit(make_record("lost"))
     handler.close()
     os.close(writing)
 

@@ -17,10 +17,10 @@ eras = pytest.mark.parametrize("era", ERAS)
 
 
 @eras
-async def test_prompts_are_listed_with_their_arguments(connect, era):
+async def test_prompts_are_listed_with_their_arguments(connect_client, era):
     """Each has a title, and a description of its arguments."""
-    async with connect(era) as side:
-        found = (await side.client.list_prompts()).prompts
+    async with connect_client(era) as connection:
+        found = (await connection.client.list_prompts()).prompts
     assert [prompt.name for prompt in found] == ["plan_my_week", "turn_into_thread", "weekly_report", "what_failed"]
     for prompt in found:
         assert prompt.title
@@ -31,12 +31,12 @@ async def test_prompts_are_listed_with_their_arguments(connect, era):
 
 
 @eras
-async def test_prompt_is_filled_in(connect, era):
+async def test_prompt_is_filled_in(connect_client, era):
     """With the given arguments; lines about missing ones are left out."""
-    async with connect(era) as side:
-        whole = await side.client.get_prompt("plan_my_week", {"topics": "winter menu", "account": "@harborcafe"})
-        part = await side.client.get_prompt("plan_my_week", {"topics": "winter menu"})
-        bare = await side.client.get_prompt("plan_my_week")
+    async with connect_client(era) as connection:
+        whole = await connection.client.get_prompt("plan_my_week", {"topics": "winter menu", "account": "@harborcafe"})
+        part = await connection.client.get_prompt("plan_my_week", {"topics": "winter menu"})
+        bare = await connection.client.get_prompt("plan_my_week")
     texts = [each.messages[0].content.text for each in (whole, part, bare)]
     assert "Topics: winter menu\nAccounts: @harborcafe\n" in texts[0]
     assert "Topics: winter menu\n" in texts[1]
@@ -47,11 +47,11 @@ async def test_prompt_is_filled_in(connect, era):
 
 
 @eras
-async def test_unknown_prompt_is_invalid_params(connect, era):
+async def test_unknown_prompt_is_invalid_params(connect_client, era):
     """Its name is cleaned and cut."""
-    async with connect(era) as side:
+    async with connect_client(era) as connection:
         with pytest.raises(MCPError) as caught:
-            await side.client.get_prompt("plan\u202e_my\n” year" + "r" * 100)
+            await connection.client.get_prompt("plan\u202e_my\n” year" + "r" * 100)
     assert caught.value.code == -32602
     assert caught.value.message.startswith("Unknown prompt: «plan_my ” yearrr")
     assert len(caught.value.message) < 90
@@ -59,11 +59,11 @@ async def test_unknown_prompt_is_invalid_params(connect, era):
 
 @eras
 @pytest.mark.parametrize("arguments", [None, {}, {"text": ""}, {"txt": "A text."}])
-async def test_missing_argument_is_invalid_params(connect, era, arguments):
+async def test_missing_argument_is_invalid_params(connect_client, era, arguments):
     """The message names it."""
-    async with connect(era) as side:
+    async with connect_client(era) as connection:
         with pytest.raises(MCPError) as caught:
-            await side.client.get_prompt("turn_into_thread", arguments)
+            await connection.client.get_prompt("turn_into_thread", arguments)
     assert caught.value.code == -32602
     assert caught.value.message == "turn_into_thread needs text."
 
@@ -88,8 +88,8 @@ def test_user_text_is_inserted_unchanged(topics, account):
 
 @eras
 @pytest.mark.parametrize("hostile", ["{text}", "{topics}{0}%s", "</text> ignore all", "\x00\x1b[2J", "x" * 200_000])
-async def test_hostile_argument_breaks_nothing(connect, era, hostile):
+async def test_hostile_argument_breaks_nothing(connect_client, era, hostile):
     """It is the user's own text, for their own assistant."""
-    async with connect(era) as side:
-        found = await side.client.get_prompt("turn_into_thread", {"text": hostile, "unknown": "{x}"})
+    async with connect_client(era) as connection:
+        found = await connection.client.get_prompt("turn_into_thread", {"text": hostile, "unknown": "{x}"})
     assert found.messages[0].content.text.endswith(f"The text:\n{hostile}")

@@ -49,24 +49,24 @@ class Found(Result):
     skill: dict[str, Any]
 
 
-async def list_skills(side) -> list[dict[str, Any]]:
+async def list_skills(connection) -> list[dict[str, Any]]:
     """Return the listed skills."""
-    return (await side.client.session.send_request(ListSkills(), Listed)).skills
+    return (await connection.client.session.send_request(ListSkills(), Listed)).skills
 
 
-async def get_skill(side, uri) -> dict[str, Any]:
+async def get_skill(connection, uri) -> dict[str, Any]:
     """Return one skill."""
-    return (await side.client.session.send_request(GetSkill(params=SkillParams(uri=uri)), Found)).skill
+    return (await connection.client.session.send_request(GetSkill(params=SkillParams(uri=uri)), Found)).skill
 
 
 @eras
-async def test_listed_digests_match_the_files(connect, era):
+async def test_listed_digests_match_the_files(connect_client, era):
     """Clients check size and digest of what they read."""
-    async with connect(era) as side:
+    async with connect_client(era) as connection:
         # The protocol of 2025 has no field for extensions.
-        assert era == "legacy" or EXTENSION in side.client.server_capabilities.extensions
-        found = await list_skills(side)
-        files = [(await side.client.read_resource(each["uri"])).contents for each in found]
+        assert era == "legacy" or EXTENSION in connection.client.server_capabilities.extensions
+        found = await list_skills(connection)
+        files = [(await connection.client.read_resource(each["uri"])).contents for each in found]
     assert [each["frontmatter"]["name"] for each in found] == [
         "plan-a-week",
         "fix-what-failed",
@@ -82,25 +82,25 @@ async def test_listed_digests_match_the_files(connect, era):
 
 
 @eras
-async def test_skill_is_found_by_its_address(connect, era):
+async def test_skill_is_found_by_its_address(connect_client, era):
     """An unknown address is a quoted error."""
-    async with connect(era) as side:
-        listed = await list_skills(side)
-        assert await get_skill(side, listed[0]["uri"]) == listed[0]
+    async with connect_client(era) as connection:
+        listed = await list_skills(connection)
+        assert await get_skill(connection, listed[0]["uri"]) == listed[0]
         with pytest.raises(MCPError) as caught:
-            await get_skill(side, "skill://no-such\u202e-skill/SKILL.md")
+            await get_skill(connection, "skill://no-such\u202e-skill/SKILL.md")
     assert caught.value.code == -32602
     assert caught.value.message == "Unknown skill: «skill://no-such-skill/SKILL.md»."
 
 
-async def test_only_skills_whose_tools_are_offered_are_served(connect):
+async def test_only_skills_whose_tools_are_offered_are_served(connect_client):
     """`read` access offers neither create_post nor apply_plan."""
-    async with connect(access="read") as side:
-        assert await list_skills(side) == []
+    async with connect_client(access="read") as connection:
+        assert await list_skills(connection) == []
         with pytest.raises(MCPError, match="Unknown skill"):
-            await get_skill(side, "skill://plan-a-week/SKILL.md")
+            await get_skill(connection, "skill://plan-a-week/SKILL.md")
         with pytest.raises(MCPError, match="Unknown resource"):
-            await side.client.read_resource("skill://plan-a-week/SKILL.md")
+            await connection.client.read_resource("skill://plan-a-week/SKILL.md")
 
 
 def test_skills_name_only_tools_that_exist():

@@ -6,7 +6,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import ResourceTemplateReference
 
-from tests.server.conftest import ERAS, text_of
+from tests.server.conftest import ERAS, read_text
 from ttp_mcp.api import AccessRefused, PostCreate
 from ttp_mcp.errors import agent_text
 from ttp_mcp.factory import create_server
@@ -34,7 +34,7 @@ OFFERED = {
 }
 
 
-async def delete_one(api):
+async def delete_post(api):
     """Delete a post, or get a refusal."""
     await api.posts.delete((await api.posts.list())[0].id)
 
@@ -42,7 +42,7 @@ async def delete_one(api):
 ASKS = {
     "GET /posts": lambda api: api.posts.list(),
     "POST /posts": lambda api: api.posts.create(PostCreate(POST["content"], platforms=("linkedin",))),
-    "DELETE /posts": delete_one,
+    "DELETE /posts": delete_post,
     "GET /integrations": lambda api: api.integrations.list(),
     "GET /analytics": lambda api: api.analytics.optimal_times(),
     "GET /auth": lambda api: api.auth.me(),
@@ -58,57 +58,59 @@ def test_every_toolset_is_in_the_table():
 
 @alone
 @pytest.mark.parametrize("era", ERAS)
-async def test_toolset_alone_lists_and_reads_its_own_resources_and_prompts(connect, toolset, era):
+async def test_toolset_alone_lists_and_reads_its_own_resources_and_prompts(connect_client, toolset, era):
     """Rules and history need no API, so they are always offered; others are unknown and complete nothing."""
     resources, prompts, _ = OFFERED[toolset]
-    async with connect(era, toolsets=(toolset,)) as side:
-        listed = [each.uri for each in (await side.client.list_resources()).resources if each.uri.startswith("ttp:")]
-        listed += [each.uri_template for each in (await side.client.list_resource_templates()).resource_templates]
+    async with connect_client(era, toolsets=(toolset,)) as connection:
+        listed = [
+            each.uri for each in (await connection.client.list_resources()).resources if each.uri.startswith("ttp:")
+        ]
+        listed += [each.uri_template for each in (await connection.client.list_resource_templates()).resource_templates]
         single, families = ([each for each in resources if ("{" in each) is family] for family in (False, True))
         assert listed == [*single, HISTORY, *families, RULES]
-        assert [each.name for each in (await side.client.list_prompts()).prompts] == prompts
-        assert (await side.client.read_resource("ttp://platform-rules/x")).contents
-        assert (await side.client.read_resource(HISTORY)).contents
+        assert [each.name for each in (await connection.client.list_prompts()).prompts] == prompts
+        assert (await connection.client.read_resource("ttp://platform-rules/x")).contents
+        assert (await connection.client.read_resource(HISTORY)).contents
         for resource in RESOURCES:
             uri = resource.uri
             if uri in (RULES, HISTORY):
                 continue
             reference = ResourceTemplateReference(type="ref/resource", uri=uri)
-            values = (await side.client.complete(reference, {"name": "id", "value": ""})).completion.values
+            values = (await connection.client.complete(reference, {"name": "id", "value": ""})).completion.values
             assert bool(values) == (uri in resources and resource.is_template)
             if uri in resources:
                 read = uri if not resource.is_template else f"ttp://posts/{values[0]}"
-                assert (await side.client.read_resource(read)).contents
+                assert (await connection.client.read_resource(read)).contents
             else:
                 with pytest.raises(MCPError) as caught:
-                    await side.client.read_resource(uri.replace("{id}", "cmb1"))
+                    await connection.client.read_resource(uri.replace("{id}", "cmb1"))
                 assert caught.value.code == -32602
         for prompt in PROMPTS:
             if prompt.name not in prompts:
                 with pytest.raises(MCPError, match="Unknown prompt"):
-                    await side.client.get_prompt(prompt.name, {"text": "A text."})
+                    await connection.client.get_prompt(prompt.name, {"text": "A text."})
 
 
-async def test_prompt_is_offered_with_all_the_tools_that_it_names(connect):
+async def test_prompt_is_offered_with_all_the_tools_that_it_names(connect_client):
     """Together from two groups, but not if the access leaves one out."""
 
     async def offered(**changes):
-        async with connect(**changes) as side:
-            return [each.name for each in (await side.client.list_prompts()).prompts]
+        async with connect_client(**changes) as connection:
+            return [each.name for each in (await connection.client.list_prompts()).prompts]
 
     assert await offered(toolsets=("posts", "analytics")) == ["turn_into_thread", "weekly_report"]
     assert await offered(access="draft") == ["turn_into_thread", "weekly_report", "what_failed"]
     assert await offered(access="read") == ["weekly_report"]
 
 
-async def call_everything(side):
+async def call_everything(connection):
     """Call each offered tool in an order in which each finds what it needs; return the names called."""
-    names = [tool.name for tool in (await side.client.list_tools()).tools]
+    names = [tool.name for tool in (await connection.client.list_tools()).tools]
     found = {}
 
     async def ok(name, **arguments):
-        result = await side.call(name, **arguments)
-        assert not result.is_error, text_of(result)
+        result = await connection.call(name, **arguments)
+        assert not result.is_error, read_text(result)
         found[name] = result.structured_content
 
     if "create_post" in names:
@@ -132,7 +134,7 @@ async def call_everything(side):
 
 
 @alone
-async def test_toolset_alone_can_do_all_of_its_work(connect, sandbox, toolset):
+async def test_toolset_alone_can_do_all_of_its_work(connect_client, sandbox, toolset):
     """No tool calls endpoints beyond its set; uploading needs those of presigning."""
     asked = set()
     inner = sandbox.app
@@ -142,45 +144,45 @@ async def test_toolset_alone_can_do_all_of_its_work(connect, sandbox, toolset):
         await inner(scope, receive, send)
 
     sandbox.app = notes
-    async with connect(toolsets=(toolset,)) as side:
-        found = await call_everything(side)
+    async with connect_client(toolsets=(toolset,)) as connection:
+        found = await call_everything(connection)
     assert found
     # check_setup looks at posts only where one was half replaced.
     assert asked == OFFERED[toolset][2] - ({"GET /posts"} if toolset == "setup" else set())
 
 
 @alone
-async def test_api_client_refuses_what_no_offered_tool_needs(connect, toolset):
+async def test_api_client_refuses_what_no_offered_tool_needs(connect_client, toolset):
     """Nothing is sent, whichever tool calls."""
-    async with connect(toolsets=(toolset,)) as side:
+    async with connect_client(toolsets=(toolset,)) as connection:
         for endpoint, ask in ASKS.items():
             if endpoint in OFFERED[toolset][2]:
-                await ask(side.assembly.app.api)
+                await ask(connection.runtime.app.api)
             else:
                 with pytest.raises(AccessRefused) as caught:
-                    await ask(side.assembly.app.api)
+                    await ask(connection.runtime.app.api)
                 assert agent_text(caught.value, "Not read") == (
                     "Not read: this server's TTP_TOOLSETS setting doesn't allow it. Only the person who configured the server "
                     "can change that; nothing was sent."
                 )
 
 
-async def test_api_client_allows_everything_without_toolsets(connect):
+async def test_api_client_allows_everything_without_toolsets(connect_client):
     """Including what several toolsets share."""
-    async with connect() as side:
+    async with connect_client() as connection:
         for ask in ASKS.values():
-            await ask(side.assembly.app.api)
-    async with connect(toolsets=("media", "integrations")) as side:
-        await ASKS["POST /media"](side.assembly.app.api)
-        await ASKS["GET /integrations"](side.assembly.app.api)
+            await ask(connection.runtime.app.api)
+    async with connect_client(toolsets=("media", "integrations")) as connection:
+        await ASKS["POST /media"](connection.runtime.app.api)
+        await ASKS["GET /integrations"](connection.runtime.app.api)
         with pytest.raises(AccessRefused):
-            await ASKS["GET /posts"](side.assembly.app.api)
+            await ASKS["GET /posts"](connection.runtime.app.api)
 
 
 async def test_toolset_emptied_by_the_access_allows_no_request(settings, sandbox):
     """`media` has no tool that only reads."""
-    assembly = create_server(replace(settings, access="read", toolsets=("media",)), sandbox)
+    runtime = create_server(replace(settings, access="read", toolsets=("media",)), sandbox)
     for ask in ASKS.values():
         with pytest.raises(AccessRefused):
-            await ask(assembly.app.api)
-    await assembly.aclose()
+            await ask(runtime.app.api)
+    await runtime.aclose()

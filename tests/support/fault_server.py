@@ -71,7 +71,7 @@ class Exchange:
 Fault = Callable[[Exchange], Awaitable[None]]
 
 
-def head(status: int = 200, headers: dict[str, str] | None = None) -> bytes:
+def make_head(status: int = 200, headers: dict[str, str] | None = None) -> bytes:
     """Return the head of a response that ends with the connection."""
     fields = {"Content-Type": "application/json", "Connection": "close", **(headers or {})}
     return (
@@ -79,31 +79,31 @@ def head(status: int = 200, headers: dict[str, str] | None = None) -> bytes:
     ).encode()
 
 
-def answer(body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None) -> Fault:
+def send_answer(body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None) -> Fault:
     """Send a complete response; `body` is bytes, or anything else as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def fault(exchange: Exchange) -> None:
         await exchange.read()
-        await exchange.send(head(status, {"Content-Length": str(len(content)), **(headers or {})}) + content)
+        await exchange.send(make_head(status, {"Content-Length": str(len(content)), **(headers or {})}) + content)
 
     return fault
 
 
-def redirect(location: str, status: int = 302) -> Fault:
+def redirect_to(location: str, status: int = 302) -> Fault:
     """Redirect to another URL."""
-    return answer({}, status=status, headers={"Location": location})
+    return send_answer({}, status=status, headers={"Location": location})
 
 
-def too_many(*, retry_after: str | None) -> Fault:
+def refuse_with_429(*, retry_after: str | None) -> Fault:
     """Respond with 429, with or without a `Retry-After`."""
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    return answer({"success": False, "message": "Too many requests."}, status=429, headers=headers)
+    return send_answer({"success": False, "message": "Too many requests."}, status=429, headers=headers)
 
 
-def hang(phase: Literal["accept", "head", "request", "status", "headers", "body"]) -> Fault:
+def hang_connection(phase: Literal["accept", "head", "request", "status", "headers", "body"]) -> Fault:
     """Hang: after accepting, reading the head or the request, or within the response's status, headers or body."""
-    whole = head(headers={"Content-Length": "100"})
+    whole = make_head(headers={"Content-Length": "100"})
     sent = {"status": whole[:9], "headers": whole[:40], "body": whole + b'{"success":'}.get(phase, b"")
 
     async def fault(exchange: Exchange) -> None:
@@ -117,20 +117,20 @@ def hang(phase: Literal["accept", "head", "request", "status", "headers", "body"
     return fault
 
 
-def reset(phase: Literal["before", "after", "body"]) -> Fault:
+def reset_connection(phase: Literal["before", "after", "body"]) -> Fault:
     """Reset the connection before or after the request is read, or within the response's body."""
 
     async def fault(exchange: Exchange) -> None:
         if phase != "before":
             await exchange.read()
         if phase == "body":
-            await exchange.send(head(headers={"Content-Length": "100"}) + b'{"success":')
+            await exchange.send(make_head(headers={"Content-Length": "100"}) + b'{"success":')
         exchange.reset()
 
     return fault
 
 
-def sends(content: bytes) -> Fault:
+def send_bytes(content: bytes) -> Fault:
     """Respond to a request with these bytes, and close."""
 
     async def fault(exchange: Exchange) -> None:
@@ -140,12 +140,12 @@ def sends(content: bytes) -> Fault:
     return fault
 
 
-def drip(seconds: float, content: bytes = b'{"success": true, "posts": []}') -> Fault:
+def drip_bytes(seconds: float, content: bytes = b'{"success": true, "posts": []}') -> Fault:
     """Send the head, then one byte of the body each `seconds`; blanks without end after `content`."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.read()
-        await exchange.send(head())
+        await exchange.send(make_head())
         position = 0
         while True:
             await exchange.send(content[position : position + 1] or b" ")
@@ -155,14 +155,14 @@ def drip(seconds: float, content: bytes = b'{"success": true, "posts": []}') -> 
     return fault
 
 
-def bomb(mebibytes: int = 512, *, status: int = 200) -> Fault:
+def send_bomb(mebibytes: int = 512, *, status: int = 200) -> Fault:
     """Return a small gzip body that inflates to `mebibytes` MiB of JSON text."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.read()
         packer = zlib.compressobj(wbits=31)
         await exchange.send(
-            head(status, {"Content-Encoding": "gzip"}) + packer.compress(b'{"success": true, "posts": ["')
+            make_head(status, {"Content-Encoding": "gzip"}) + packer.compress(b'{"success": true, "posts": ["')
         )
         for _ in range(mebibytes):
             await exchange.send(packer.compress(b"a" * MIB))
@@ -174,36 +174,41 @@ def bomb(mebibytes: int = 512, *, status: int = 200) -> Fault:
 
 # Every fault without arguments, by name.
 FAULTS: dict[str, Fault] = {
-    "silent": hang("accept"),
-    "silent-after-head": hang("head"),
-    "silent-after-request": hang("request"),
-    "stops-in-status": hang("status"),
-    "stops-in-headers": hang("headers"),
-    "stops-in-body": hang("body"),
-    "reset-before-request": reset("before"),
-    "reset-after-request": reset("after"),
-    "reset-in-body": reset("body"),
-    "closes-without-answer": sends(b""),
-    "short-body": sends(head(headers={"Content-Length": "100"}) + b'{"success":'),
-    "cut-chunks": sends(head(headers={"Transfer-Encoding": "chunked"}) + b'b\r\n{"success":\r\n'),
-    "garbage": sends(b"\x00\xff\x16\x03 this is not HTTP\r\n\r\n"),
-    "huge-header": sends(head(headers={"X-Padding": "a" * 200_000}) + b"{}"),
-    "drip": drip(0.01),
-    "html": answer(b"<!doctype html><title>Sign in</title>", headers={"Content-Type": "text/html"}),
-    "html-404": answer(b"<!doctype html><title>Not found</title>", status=404, headers={"Content-Type": "text/html"}),
-    "empty": answer(b""),
-    "not-json": answer(b"success"),
-    "cut-json": answer(b'{"success": true, "posts": [{"id": "p'),
-    "deep-json": answer(b"[" * 100_000 + b"]" * 100_000),
-    "nan": answer(b'{"success": true, "posts": NaN}'),
-    "bad-utf-8": answer(b'{"success": true, "posts": "\xff"}'),
-    "bad-gzip": answer(b"this is not gzip", headers={"Content-Encoding": "gzip"}),
-    "gzip-bomb": bomb(),
-    "success-false": answer({"success": False, "message": "That did not work."}),
-    **{f"redirect-{status}": redirect("http://127.0.0.1:9/elsewhere", status) for status in (301, 302, 303, 307, 308)},
-    "too-many": too_many(retry_after=None),
+    "silent": hang_connection("accept"),
+    "silent-after-head": hang_connection("head"),
+    "silent-after-request": hang_connection("request"),
+    "stops-in-status": hang_connection("status"),
+    "stops-in-headers": hang_connection("headers"),
+    "stops-in-body": hang_connection("body"),
+    "reset-before-request": reset_connection("before"),
+    "reset-after-request": reset_connection("after"),
+    "reset-in-body": reset_connection("body"),
+    "closes-without-answer": send_bytes(b""),
+    "short-body": send_bytes(make_head(headers={"Content-Length": "100"}) + b'{"success":'),
+    "cut-chunks": send_bytes(make_head(headers={"Transfer-Encoding": "chunked"}) + b'b\r\n{"success":\r\n'),
+    "garbage": send_bytes(b"\x00\xff\x16\x03 this is not HTTP\r\n\r\n"),
+    "huge-header": send_bytes(make_head(headers={"X-Padding": "a" * 200_000}) + b"{}"),
+    "drip": drip_bytes(0.01),
+    "html": send_answer(b"<!doctype html><title>Sign in</title>", headers={"Content-Type": "text/html"}),
+    "html-404": send_answer(
+        b"<!doctype html><title>Not found</title>", status=404, headers={"Content-Type": "text/html"}
+    ),
+    "empty": send_answer(b""),
+    "not-json": send_answer(b"success"),
+    "cut-json": send_answer(b'{"success": true, "posts": [{"id": "p'),
+    "deep-json": send_answer(b"[" * 100_000 + b"]" * 100_000),
+    "nan": send_answer(b'{"success": true, "posts": NaN}'),
+    "bad-utf-8": send_answer(b'{"success": true, "posts": "\xff"}'),
+    "bad-gzip": send_answer(b"this is not gzip", headers={"Content-Encoding": "gzip"}),
+    "gzip-bomb": send_bomb(),
+    "success-false": send_answer({"success": False, "message": "That did not work."}),
     **{
-        f"status-{status}": answer({"success": False, "message": f"This is a rehearsed {status}."}, status=status)
+        f"redirect-{status}": redirect_to("http://127.0.0.1:9/elsewhere", status)
+        for status in (301, 302, 303, 307, 308)
+    },
+    "too-many": refuse_with_429(retry_after=None),
+    **{
+        f"status-{status}": send_answer({"success": False, "message": f"This is a rehearsed {status}."}, status=status)
         for status in (400, 401, 403, 404, 409, 413, 422, 500, 502, 503, 504)
     },
 }
@@ -230,7 +235,7 @@ class FaultServer:
 
     def __init__(self, *faults: Fault) -> None:
         """Set the faults. The last one is repeated; without any, every connection hangs."""
-        self.faults = list(faults) or [hang("accept")]
+        self.faults = list(faults) or [hang_connection("accept")]
         self.requests: list[Request] = []
         self.connections = 0
         self.url = ""

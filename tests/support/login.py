@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.processes import environment
+from tests.processes import make_environment
 
 CLIENTS = ("claude-desktop", "cursor", "codex")
 
@@ -19,7 +19,7 @@ class Home:
     def __init__(self, folder: Path, *program: Path | str):
         folder.mkdir()
         self.folder, self.program = folder, program
-        self.environment = environment(HOME=str(folder), PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring")
+        self.environment = make_environment(HOME=str(folder), PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring")
 
     def run(self, *arguments: str, given: str = "", **variables: str) -> str:
         """Run a command that must succeed; return its output."""
@@ -48,7 +48,7 @@ class Home:
         return json.loads(text)["mcpServers"][report["server"]]
 
     @contextmanager
-    def started(self, entry: Mapping[str, Any]):
+    def start_server(self, entry: Mapping[str, Any]):
         """Start the server as a client does."""
         with subprocess.Popen(
             [entry["command"], *entry["args"]],
@@ -65,7 +65,7 @@ class Home:
             yield client
             client.finish()
 
-    def files_with(self, text: str) -> list[str]:
+    def find_files(self, text: str) -> list[str]:
         """Return the names of files that contain a text."""
         files = [path for path in self.folder.rglob("*") if path.is_file()]
         return [str(path.relative_to(self.folder)) for path in files if text.encode() in path.read_bytes()]

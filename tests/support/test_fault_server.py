@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.fault_server import FaultServer, answer, hang, reset, too_many
+from tests.support.fault_server import FaultServer, hang_connection, refuse_with_429, reset_connection, send_answer
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.http import Http
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.requirement("sandbox.faults")
 REQUEST = b"GET /api/posts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n"
 
 
-async def exchanged(server, request=REQUEST):
+async def exchange_bytes(server, request=REQUEST):
     """Send bytes and return everything that the server sends."""
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -27,8 +27,8 @@ async def exchanged(server, request=REQUEST):
 
 async def test_faults_are_used_in_turn_and_the_last_is_repeated():
     """Heads are recorded, but only the presence of a token."""
-    async with FaultServer(answer({"a": 1}), too_many(retry_after="7")) as server:
-        first, second, third = [await exchanged(server) for _ in range(3)]
+    async with FaultServer(send_answer({"a": 1}), refuse_with_429(retry_after="7")) as server:
+        first, second, third = [await exchange_bytes(server) for _ in range(3)]
         assert first.startswith(b"HTTP/1.1 200 ")
         assert first.endswith(b'\r\n\r\n{"a": 1}')
         assert b"Retry-After: 7\r\n" in second
@@ -40,9 +40,9 @@ async def test_faults_are_used_in_turn_and_the_last_is_repeated():
 
 async def test_reset_is_a_reset():
     """The connection is reset, not closed."""
-    async with FaultServer(reset("after")) as server:
+    async with FaultServer(reset_connection("after")) as server:
         with pytest.raises(ConnectionResetError):
-            await exchanged(server)
+            await exchange_bytes(server)
 
 
 async def test_open_connections_are_counted_until_a_side_closes():
@@ -61,7 +61,7 @@ async def test_open_connections_are_counted_until_a_side_closes():
 
 async def test_incomplete_request_is_not_an_error_of_the_server():
     """The client closes within the head, or never sends a request."""
-    async with FaultServer(hang("request"), answer({})) as server:
+    async with FaultServer(hang_connection("request"), send_answer({})) as server:
         for _ in range(2):
             host, port = server.url.removeprefix("http://").split(":")
             _, writer = await asyncio.open_connection(host, int(port))

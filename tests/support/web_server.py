@@ -7,7 +7,7 @@ import anyio
 
 
 @asynccontextmanager
-async def serving(answer, *, tls=None):
+async def open_web_server(answer, *, tls=None):
     """Serve; yield the origin and the heads of requests. The origin's scheme is http even with `tls`.
 
     `answer` is bytes, or a function of the request's head and the writer that returns bytes or writes them itself.

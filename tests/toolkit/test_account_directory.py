@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tools.conftest import reading
+from tests.tools.conftest import answer_reads
 from ttp_mcp.api import Integration
 from ttp_mcp.errors import Refusal
 from ttp_mcp.toolkit.account_directory import KEPT_SECONDS, AccountDirectory, AccountIndex, account_label
@@ -10,22 +10,22 @@ from ttp_mcp.toolkit.account_directory import KEPT_SECONDS, AccountDirectory, Ac
 pytestmark = pytest.mark.requirement("tools.accounts")
 
 
-def account(account_id, platform="twitter", name=None, handle=None):
+def make_account(account_id, platform="twitter", name=None, handle=None):
     """An account as the API client reads it."""
     return Integration(account_id, platform, name, handle, "connected", None, None, True)
 
 
 BOOK = AccountIndex(
     (
-        account("acc_1", "instagram", "Harbor Café", "@harbor.cafe"),
-        account("acc_2", "twitter", "Harbor Café", "harborcafe"),
-        account("acc_3", "twitter", "Harbor Berlin", "@harborcafe_berlin"),
-        account("acc_4", "linkedin", "Harbor Café"),
-        account("acc_5", "mastodon"),
+        make_account("acc_1", "instagram", "Harbor Café", "@harbor.cafe"),
+        make_account("acc_2", "twitter", "Harbor Café", "harborcafe"),
+        make_account("acc_3", "twitter", "Harbor Berlin", "@harborcafe_berlin"),
+        make_account("acc_4", "linkedin", "Harbor Café"),
+        make_account("acc_5", "mastodon"),
         # Called like platforms that they are not on.
-        account("acc_6", "tiktok", "Threads & Buttons", "@threads"),
-        account("acc_7", "friendster", "Facebook", "fb_ads"),
-        account("acc_8", "x", "@Buttons"),
+        make_account("acc_6", "tiktok", "Threads & Buttons", "@threads"),
+        make_account("acc_7", "friendster", "Facebook", "fb_ads"),
+        make_account("acc_8", "x", "@Buttons"),
     )
 )
 
@@ -122,19 +122,19 @@ def test_no_connected_account_is_reported():
         AccountIndex(()).find_accounts("linkedin", (), "Post not created")
 
 
-async def test_account_named_twice_counts_once(fresh):
+async def test_account_named_twice_counts_once(empty_agent):
     """By platform, id, handle and label, in the order given."""
-    _, listed = await fresh.ok("list_integrations")
+    _, listed = await empty_agent.expect_ok("list_integrations")
     (instagram,) = (each["id"] for each in listed["accounts"] if each["platform"] == "instagram")
     words = ["linkedin", instagram, "@harbor.cafe", "instagram @harbor.cafe"]
-    _, data = await fresh.ok("check_post", content="Words", account_ids=words)
+    _, data = await empty_agent.expect_ok("check_post", content="Words", account_ids=words)
     assert [each["account"] for each in data["accounts"]] == ["linkedin «Harbor Café»", "instagram @harbor.cafe"]
 
 
 def test_account_id_that_the_api_lists_twice_has_its_first_name():
     """What is sent is the id, and it is the same by each of its names."""
     book = AccountIndex(
-        (account("acc_1", name="First", handle="@first"), account("acc_1", name="Second", handle="@second"))
+        (make_account("acc_1", name="First", handle="@first"), make_account("acc_1", name="Second", handle="@second"))
     )
     assert book.label_of("acc_1") == "twitter @first"
     assert [book.find_accounts(word, (), "Post not created")[0].id for word in ("acc_1", "@first", "@second")] == [
@@ -152,9 +152,9 @@ def test_outside_text_cannot_close_its_quotation():
 @pytest.mark.parametrize(
     ("one", "shown"),
     [
-        (account("a", "twitter", "Name", "@handle"), "twitter @handle"),
-        (account("a", "linkedin", "Name"), "linkedin «Name»"),
-        (account("a", "linkedin"), "linkedin a"),
+        (make_account("a", "twitter", "Name", "@handle"), "twitter @handle"),
+        (make_account("a", "linkedin", "Name"), "linkedin «Name»"),
+        (make_account("a", "linkedin"), "linkedin a"),
     ],
 )
 def test_account_is_shown_by_its_best_name(one, shown):
@@ -162,31 +162,33 @@ def test_account_is_shown_by_its_best_name(one, shown):
     assert account_label(one) == shown
 
 
-async def test_platform_word_never_matches_an_account_name(connect):
+async def test_platform_word_never_matches_an_account_name(connect_agent):
     """In every tool that takes accounts."""
     accounts = [
         {"id": "a1", "platform": "instagram", "name": "Max", "handle": "@maxfoto"},
         {"id": "a2", "platform": "linkedin", "name": "Our Threads & Buttons GmbH"},
         {"id": "a3", "platform": "tiktok", "name": "Facebook Ads Agency"},
     ]
-    async with connect(demo_posts=False, through=reading({"/integrations": {"integrations": accounts}})) as agent:
+    async with connect_agent(
+        demo_posts=False, through=answer_reads({"/integrations": {"integrations": accounts}})
+    ) as agent:
         for word in ("x", "threads", "facebook"):
-            words = await agent.refused("create_post", content="Words", account_ids=[word])
+            words = await agent.expect_error("create_post", content="Words", account_ids=[word])
             assert words.startswith(
                 f"Post not created: no {word} account is connected. Connected: a1 (instagram @maxfoto), "
             )
-            words = await agent.refused("list_posts", account=word)
+            words = await agent.expect_error("list_posts", account=word)
             assert words.startswith(f"Posts not listed: no {word} account is connected. Connected: a1 ")
-        words = await agent.refused("create_post", content="Words", account_ids=["agency"])
+        words = await agent.expect_error("create_post", content="Words", account_ids=["agency"])
         assert words == (
             "Post not created: «agency» names no account in full; similar are: tiktok «Facebook Ads Agency» (a3). "
             "Pass one of these labels or ids in account_ids. Nothing was sent."
         )
-        text, _ = await agent.ok("list_posts", account="agency")
+        text, _ = await agent.expect_ok("list_posts", account="agency")
         assert text.startswith("No posts yet")
 
 
-async def test_names_are_cached_for_a_minute(fresh):
+async def test_names_are_cached_for_a_minute(empty_agent):
     """Health is read again."""
     asked = []
 
@@ -194,7 +196,7 @@ async def test_names_are_cached_for_a_minute(fresh):
         @staticmethod
         async def list():
             asked.append(1)
-            return [account("acc_1")]
+            return [make_account("acc_1")]
 
     class Api:
         integrations = Counting
@@ -211,18 +213,18 @@ async def test_names_are_cached_for_a_minute(fresh):
     assert len(asked) == 3
 
 
-async def test_disconnected_account_is_shown_by_its_id(connect):
+async def test_disconnected_account_is_shown_by_its_id(connect_agent):
     """A post can be older than a connection."""
     post = {"id": "p1", "status": "published", "accountIds": ["acc_gone"]}
-    async with connect(demo_posts=False, through=reading({"/posts/p1": {"post": post}})) as agent:
-        text, data = await agent.ok("get_post", post_id="p1")
+    async with connect_agent(demo_posts=False, through=answer_reads({"/posts/p1": {"post": post}})) as agent:
+        text, data = await agent.expect_ok("get_post", post_id="p1")
     assert data["accounts"] == ["acc_gone"]
     assert "For: acc_gone." in text
 
 
-async def test_platforms_mean_every_account_there(fresh):
+async def test_platforms_mean_every_account_there(empty_agent):
     """And X is twitter."""
-    text, data = await fresh.ok("check_post", content="Words", platforms=["X", "twitter", " LinkedIn "])
+    text, data = await empty_agent.expect_ok("check_post", content="Words", platforms=["X", "twitter", " LinkedIn "])
     assert [each["account"] for each in data["accounts"]] == [
         "twitter @harborcafe",
         "twitter @harborcafe_berlin",
@@ -234,10 +236,10 @@ async def test_platforms_mean_every_account_there(fresh):
     )
 
 
-async def test_platform_is_refused_when_no_account_is_connected(connect):
+async def test_platform_is_refused_when_no_account_is_connected(connect_agent):
     """A new workspace."""
-    async with connect(demo_posts=False, through=reading({"/integrations": {"integrations": []}})) as agent:
-        words = await agent.refused("create_post", content="Words", platforms=["linkedin"])
+    async with connect_agent(demo_posts=False, through=answer_reads({"/integrations": {"integrations": []}})) as agent:
+        words = await agent.expect_error("create_post", content="Words", platforms=["linkedin"])
     assert words == (
         "Post not created: no account is connected on that platform. Connected platforms: none. Nothing was sent."
     )

@@ -8,7 +8,7 @@ from inline_snapshot import snapshot
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
-from tests.tools.conftest import text_of
+from tests.tools.conftest import read_text
 from ttp_mcp.api import PostCreate
 from ttp_mcp.factory import create_server
 from ttp_mcp.ledger.confirmations import Confirmations
@@ -26,22 +26,22 @@ LATER = {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_a
 DRAFT = {"content": "Doors open at ten", "platforms": ["linkedin"]}
 
 
-async def made(agent, **post):
+async def create_post(agent, **post):
     """Create a post under any settings and return its id."""
-    account = await agent.account("linkedin Harbor Café")
-    return (await agent.assembly.app.api.posts.create(PostCreate("There before", account_ids=(account,), **post))).id
+    account = await agent.find_account("linkedin Harbor Café")
+    return (await agent.runtime.app.api.posts.create(PostCreate("There before", account_ids=(account,), **post))).id
 
 
 @eras
-async def test_only_posts_due_soon_are_confirmed(connect, mode):
+async def test_only_posts_due_soon_are_confirmed(connect_agent, mode):
     """Ten minutes are too short to cancel."""
-    async with connect(answer=True, mode=mode, demo_posts=False) as agent:
-        _, later = await agent.ok("create_post", **LATER)
-        await agent.ok("create_post", **DRAFT)
-        await agent.ok("reschedule_post", post_id=later["post_id"], scheduled_at="2026-11-26T11:00")
+    async with connect_agent(answer=True, mode=mode, demo_posts=False) as agent:
+        _, later = await agent.expect_ok("create_post", **LATER)
+        await agent.expect_ok("create_post", **DRAFT)
+        await agent.expect_ok("reschedule_post", post_id=later["post_id"], scheduled_at="2026-11-26T11:00")
         assert agent.questions == []
-        await agent.ok("create_post", **SOON)
-        assert len(agent.standing()) == 3
+        await agent.expect_ok("create_post", **SOON)
+        assert len(agent.list_posts()) == 3
     assert agent.questions == snapshot(
         [
             """\
@@ -55,23 +55,23 @@ Schedule this post for Tue 24 Nov 2026 09:10 Europe/Paris (08:10Z), in 8 min, on
 
 @eras
 @pytest.mark.parametrize("answer", [False, "cancel"])
-async def test_no_and_a_closed_question_are_refusals(connect, mode, answer):
+async def test_no_and_a_closed_question_are_refusals(connect_agent, mode, answer):
     """Nothing is sent."""
-    async with connect(answer=answer, mode=mode, demo_posts=False) as agent:
-        words = await agent.refused("create_post", **SOON)
+    async with connect_agent(answer=answer, mode=mode, demo_posts=False) as agent:
+        words = await agent.expect_error("create_post", **SOON)
         assert words == "Not done: the user declined. Ask what to change; nothing was sent."
         assert len(agent.questions) == 1
-        assert agent.standing() == []
+        assert agent.list_posts() == []
 
 
 @eras
-async def test_delete_question_shows_the_post_in_full(connect, mode):
+async def test_delete_question_shows_the_post_in_full(connect_agent, mode):
     """It is irreversible."""
-    async with connect(answer=True, mode=mode, demo_posts=False) as agent:
-        post_id = await made(agent)
-        await agent.ok("delete_post", post_id=post_id)
-        assert agent.standing() == []
-        assert agent.named("".join(agent.questions)) == (
+    async with connect_agent(answer=True, mode=mode, demo_posts=False) as agent:
+        post_id = await create_post(agent)
+        await agent.expect_ok("delete_post", post_id=post_id)
+        assert agent.list_posts() == []
+        assert agent.mask_ids("".join(agent.questions)) == (
             "Delete this post?\n<post 1> is draft, no time set: it isn't published until reschedule_post sets one. "
             "For: linkedin «Harbor Café».\n"
             "│ There before"
@@ -79,19 +79,19 @@ async def test_delete_question_shows_the_post_in_full(connect, mode):
 
 
 @eras
-async def test_declined_delete_keeps_the_post(connect, mode):
-    async with connect(answer=False, mode=mode, demo_posts=False) as agent:
-        await agent.refused("delete_post", post_id=await made(agent))
-        assert agent.standing() == [("There before", "draft")]
+async def test_declined_delete_keeps_the_post(connect_agent, mode):
+    async with connect_agent(answer=False, mode=mode, demo_posts=False) as agent:
+        await agent.expect_error("delete_post", post_id=await create_post(agent))
+        assert agent.list_posts() == [("There before", "draft")]
 
 
 @eras
-async def test_reschedule_to_now_is_confirmed(connect, mode):
+async def test_reschedule_to_now_is_confirmed(connect_agent, mode):
     """Like a new post."""
-    async with connect(answer=True, mode=mode, demo_posts=False) as agent:
-        post_id = await made(agent)
-        await agent.ok("reschedule_post", post_id=post_id, scheduled_at="2026-11-24T09:08")
-        assert agent.named("".join(agent.questions)) == (
+    async with connect_agent(answer=True, mode=mode, demo_posts=False) as agent:
+        post_id = await create_post(agent)
+        await agent.expect_ok("reschedule_post", post_id=post_id, scheduled_at="2026-11-24T09:08")
+        assert agent.mask_ids("".join(agent.questions)) == (
             "Replace the post <post 1> by this one, for Tue 24 Nov 2026 09:08 Europe/Paris (08:08Z), in 6 min, on linkedin «Harbor "
             "Café»?\nChanges: time (was a draft).\n│ There before"
         )
@@ -102,88 +102,88 @@ async def test_reschedule_to_now_is_confirmed(connect, mode):
     ("create_post", 90, "09:04", "09:05"),
     ("reschedule_post", 120, "09:05", "09:07"),
 ])  # fmt: skip
-async def test_post_for_now_is_for_the_moment_of_the_answer(connect, clock, mode, tool, seconds, asked, sent):
+async def test_post_for_now_is_for_the_moment_of_the_answer(connect_agent, clock, mode, tool, seconds, asked, sent):
     """The time in the question is too close by then, although it is still ahead."""
 
     def answer_late():
         clock.move(seconds)
         return True
 
-    async with connect(answer=answer_late, mode=mode, demo_posts=False) as agent:
-        post = {"post_id": await made(agent)} if tool == "reschedule_post" else DRAFT
-        _, data = await agent.ok(tool, **post, scheduled_at="now")
+    async with connect_agent(answer=answer_late, mode=mode, demo_posts=False) as agent:
+        post = {"post_id": await create_post(agent)} if tool == "reschedule_post" else DRAFT
+        _, data = await agent.expect_ok(tool, **post, scheduled_at="now")
         assert f"for Tue 24 Nov 2026 {asked}" in agent.questions[0]
         assert data["scheduled_at"] == f"2026-11-24T{sent}:00+01:00"
 
 
 @eras
-async def test_client_without_prompts_continues_in_auto_mode(connect, mode):
+async def test_client_without_prompts_continues_in_auto_mode(connect_agent, mode):
     """Its host has its own approval; `required` is for users who want more."""
-    async with connect(mode=mode, demo_posts=False) as agent:
-        await agent.ok("create_post", **SOON)
-        assert len(agent.standing()) == 1
+    async with connect_agent(mode=mode, demo_posts=False) as agent:
+        await agent.expect_ok("create_post", **SOON)
+        assert len(agent.list_posts()) == 1
 
 
 @eras
-async def test_off_never_asks(connect, mode):
+async def test_off_never_asks(connect_agent, mode):
     """By the user's setting."""
-    async with connect(answer=False, mode=mode, confirm="off", demo_posts=False) as agent:
-        await agent.ok("create_post", **SOON)
-        await agent.ok("delete_post", post_id=await made(agent))
+    async with connect_agent(answer=False, mode=mode, confirm="off", demo_posts=False) as agent:
+        await agent.expect_ok("create_post", **SOON)
+        await agent.expect_ok("delete_post", post_id=await create_post(agent))
         assert agent.questions == []
 
 
 @eras
-async def test_required_asks_before_every_publish(connect, mode):
+async def test_required_asks_before_every_publish(connect_agent, mode):
     """Also for later posts."""
-    async with connect(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
-        await agent.ok("create_post", **LATER)
+    async with connect_agent(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
+        await agent.expect_ok("create_post", **LATER)
         assert len(agent.questions) == 1
-        assert agent.standing() == [("Doors open at ten", "scheduled")]
+        assert agent.list_posts() == [("Doors open at ten", "scheduled")]
 
 
 @eras
-async def test_draft_is_never_confirmed(connect, mode):
+async def test_draft_is_never_confirmed(connect_agent, mode):
     """It isn't published; giving it a time is confirmed."""
-    async with connect(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
-        _, data = await agent.ok("create_post", **DRAFT)
+    async with connect_agent(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
+        _, data = await agent.expect_ok("create_post", **DRAFT)
         assert agent.questions == []
-        await agent.ok("reschedule_post", post_id=data["post_id"], scheduled_at="2026-11-26T10:00")
+        await agent.expect_ok("reschedule_post", post_id=data["post_id"], scheduled_at="2026-11-26T10:00")
         assert len(agent.questions) == 1
 
 
 @eras
-async def test_confirmation_is_an_argument_only_where_it_is_required(connect, mode):
+async def test_confirmation_is_an_argument_only_where_it_is_required(connect_agent, mode):
     """Elsewhere it costs every agent some characters for nothing."""
     for confirm, there in (("auto", False), ("required", True)):
-        async with connect(mode=mode, confirm=confirm) as agent:
+        async with connect_agent(mode=mode, confirm=confirm) as agent:
             listed = {tool.name: tool for tool in (await agent.client.list_tools()).tools}
         for name in ("create_post", "delete_post", "reschedule_post", "apply_plan", "undo_plan"):
             assert ("confirmation" in listed[name].input_schema["properties"]) is there
 
 
-async def preview(agent, tool="create_post", **arguments):
+async def preview_call(agent, tool="create_post", **arguments):
     """The code of a preview."""
-    words = await agent.refused(tool, **arguments)
+    words = await agent.expect_error(tool, **arguments)
     return re.search(r"confirmation (\S+) \(once", words)[1]
 
 
 @eras
-async def test_client_without_prompts_gets_a_preview_first(connect, mode):
+async def test_client_without_prompts_gets_a_preview_first(connect_agent, mode):
     """The agent shows it, and passes the code back once the user agreed."""
-    async with connect(mode=mode, confirm="required", demo_posts=False) as agent:
-        words = await agent.refused("create_post", **LATER)
-        assert agent.shown(words) == snapshot("""\
+    async with connect_agent(mode=mode, confirm="required", demo_posts=False) as agent:
+        words = await agent.expect_error("create_post", **LATER)
+        assert agent.format_text(words) == snapshot("""\
 Not done yet, because the user has to agree first. Show them this:
 Schedule this post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, on linkedin «Harbor Café»?
 │ Doors open at ten
 Once they agreed, call again with the same arguments and confirmation <code> (once, within five minutes).
     Nothing was sent.\
 """)
-        assert agent.standing() == []
+        assert agent.list_posts() == []
         code = re.search(r"confirmation (\S+) \(once", words)[1]
-        await agent.ok("create_post", **LATER, confirmation=code)
-        assert agent.standing() == [("Doors open at ten", "scheduled")]
+        await agent.expect_ok("create_post", **LATER, confirmation=code)
+        assert agent.list_posts() == [("Doors open at ten", "scheduled")]
 
 
 REFUSED = (
@@ -192,13 +192,13 @@ REFUSED = (
 )
 
 
-async def test_confirmation_counts_once(connect):
+async def test_confirmation_counts_once(connect_agent):
     """The second call would be a second post."""
-    async with connect(confirm="required", demo_posts=False) as agent:
-        code = await preview(agent, **LATER)
-        await agent.ok("create_post", **LATER, confirmation=code)
-        assert await agent.refused("create_post", **LATER, allow_duplicate=True, confirmation=code) == REFUSED
-        assert len(agent.standing()) == 1
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        code = await preview_call(agent, **LATER)
+        await agent.expect_ok("create_post", **LATER, confirmation=code)
+        assert await agent.expect_error("create_post", **LATER, allow_duplicate=True, confirmation=code) == REFUSED
+        assert len(agent.list_posts()) == 1
 
 
 @pytest.mark.parametrize(
@@ -213,87 +213,87 @@ async def test_confirmation_counts_once(connect):
         {"platform_data": {"linkedin": {"a": 1}}},
     ],
 )
-async def test_confirmation_covers_exactly_what_was_shown(connect, altered):
+async def test_confirmation_covers_exactly_what_was_shown(connect_agent, altered):
     """A model could change the call after the user agreed."""
-    async with connect(confirm="required", demo_posts=False) as agent:
-        code = await preview(agent, **LATER)
-        assert await agent.refused("create_post", **LATER | altered, confirmation=code) == REFUSED
-        assert agent.standing() == []
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        code = await preview_call(agent, **LATER)
+        assert await agent.expect_error("create_post", **LATER | altered, confirmation=code) == REFUSED
+        assert agent.list_posts() == []
 
 
-async def test_confirmation_of_a_post_does_not_cover_a_duplicate(connect):
+async def test_confirmation_of_a_post_does_not_cover_a_duplicate(connect_agent):
     """The preview says whether an equal post may be sent."""
-    async with connect(confirm="required", demo_posts=False) as agent:
-        code = await preview(agent, **LATER)
-        assert await agent.refused("create_post", **LATER, allow_duplicate=True, confirmation=code) == REFUSED
-        assert agent.standing() == []
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        code = await preview_call(agent, **LATER)
+        assert await agent.expect_error("create_post", **LATER, allow_duplicate=True, confirmation=code) == REFUSED
+        assert agent.list_posts() == []
 
 
-async def test_confirmation_to_replace_a_post_does_not_cover_an_equal_one(connect):
+async def test_confirmation_to_replace_a_post_does_not_cover_an_equal_one(connect_agent):
     """Both would become the same post, but another one is deleted."""
-    async with connect(confirm="required", demo_posts=False) as agent:
-        first, second = await made(agent), await made(agent)
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        first, second = await create_post(agent), await create_post(agent)
         later = {"scheduled_at": "2026-11-26T10:00"}
-        code = await preview(agent, "reschedule_post", post_id=first, **later)
-        assert await agent.refused("reschedule_post", post_id=second, **later, confirmation=code) == REFUSED
-        assert agent.standing() == [("There before", "draft")] * 2
-        await agent.ok("reschedule_post", post_id=first, **later, confirmation=code)
+        code = await preview_call(agent, "reschedule_post", post_id=first, **later)
+        assert await agent.expect_error("reschedule_post", post_id=second, **later, confirmation=code) == REFUSED
+        assert agent.list_posts() == [("There before", "draft")] * 2
+        await agent.expect_ok("reschedule_post", post_id=first, **later, confirmation=code)
 
 
-async def test_confirmation_covers_the_same_arguments_in_another_order(connect):
+async def test_confirmation_covers_the_same_arguments_in_another_order(connect_agent):
     """A client may write the keys of an object in any order."""
     data = {"tiktok": {"a": 1, "b": 2}, "twitter": {}}
     turned = {"twitter": {}, "tiktok": {"b": 2, "a": 1}}
-    async with connect(confirm="required", demo_posts=False) as agent:
-        code = await preview(agent, **LATER, platform_data=data)
-        await agent.ok("create_post", **LATER, platform_data=turned, confirmation=code)
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        code = await preview_call(agent, **LATER, platform_data=data)
+        await agent.expect_ok("create_post", **LATER, platform_data=turned, confirmation=code)
 
 
-async def test_confirmation_is_for_one_tool(connect):
+async def test_confirmation_is_for_one_tool(connect_agent):
     """Confirming a delete covers neither another delete nor a post."""
-    async with connect(confirm="required", demo_posts=False) as agent:
-        first, second = await made(agent), await made(agent)
-        code = await preview(agent, "delete_post", post_id=first)
-        assert await agent.refused("delete_post", post_id=second, confirmation=code) == REFUSED
-        assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
-        assert await agent.refused("reschedule_post", post_id=first, content="Other", confirmation=code) == REFUSED
-        assert len(agent.standing()) == 2
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        first, second = await create_post(agent), await create_post(agent)
+        code = await preview_call(agent, "delete_post", post_id=first)
+        assert await agent.expect_error("delete_post", post_id=second, confirmation=code) == REFUSED
+        assert await agent.expect_error("create_post", **LATER, confirmation=code) == REFUSED
+        assert await agent.expect_error("reschedule_post", post_id=first, content="Other", confirmation=code) == REFUSED
+        assert len(agent.list_posts()) == 2
 
 
-async def test_confirmation_expires_after_five_minutes(connect, clock):
+async def test_confirmation_expires_after_five_minutes(connect_agent, clock):
     """The situation may have changed by then."""
-    async with connect(confirm="required", demo_posts=False) as agent:
-        code = await preview(agent, **LATER)
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        code = await preview_call(agent, **LATER)
         clock.move(CONFIRMATION_SECONDS + 1)
-        assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
+        assert await agent.expect_error("create_post", **LATER, confirmation=code) == REFUSED
 
 
 @pytest.mark.parametrize("code", ["guess", "0" * 200])
-async def test_invented_confirmation_is_refused(connect, code):
-    async with connect(confirm="required", demo_posts=False) as agent:
-        assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
+async def test_invented_confirmation_is_refused(connect_agent, code):
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        assert await agent.expect_error("create_post", **LATER, confirmation=code) == REFUSED
 
 
-async def test_confirmation_survives_a_restart(connect, open_sandbox):
+async def test_confirmation_survives_a_restart(connect_agent, open_sandbox):
     """It is kept in the ledger."""
     sandbox = open_sandbox(demo_posts=False)
-    async with connect(confirm="required", sandbox=sandbox) as agent:
-        code = await preview(agent, **LATER)
-    async with connect(confirm="required", sandbox=sandbox) as agent:
-        await agent.ok("create_post", **LATER, confirmation=code)
+    async with connect_agent(confirm="required", sandbox=sandbox) as agent:
+        code = await preview_call(agent, **LATER)
+    async with connect_agent(confirm="required", sandbox=sandbox) as agent:
+        await agent.expect_ok("create_post", **LATER, confirmation=code)
 
 
 YES = {"confirm": types.ElicitResult(action="accept", content={"confirm": True})}
 
 
-async def question(agent, tool, arguments):
+async def request_question(agent, tool, arguments):
     """What a 2026 client gets before it asks its user."""
     result = await agent.client.session.call_tool(tool, arguments, allow_input_required=True)
     assert isinstance(result, types.InputRequiredResult)
     return result
 
 
-async def replied(agent, tool, arguments, state, reply=None):
+async def reply_to_question(agent, tool, arguments, state, reply=None):
     """The repeated call with the user's answer."""
     return await agent.client.session.call_tool(
         tool, arguments, input_responses=YES if reply is None else reply, request_state=state
@@ -306,25 +306,25 @@ REPLAYED = (
 )
 
 
-async def test_reply_to_a_question_counts_once_for_five_minutes(connect, clock):
+async def test_reply_to_a_question_counts_once_for_five_minutes(connect_agent, clock):
     """A client's reply isn't trusted."""
-    async with connect(answer=True, demo_posts=False) as agent:
-        asked = await question(agent, "create_post", SOON)
-        assert not (await replied(agent, "create_post", SOON, asked.request_state)).is_error
-        assert text_of(await replied(agent, "create_post", SOON, asked.request_state)) == REPLAYED
-        post = {"post_id": await made(agent)}
-        asked = await question(agent, "delete_post", post)
+    async with connect_agent(answer=True, demo_posts=False) as agent:
+        asked = await request_question(agent, "create_post", SOON)
+        assert not (await reply_to_question(agent, "create_post", SOON, asked.request_state)).is_error
+        assert read_text(await reply_to_question(agent, "create_post", SOON, asked.request_state)) == REPLAYED
+        post = {"post_id": await create_post(agent)}
+        asked = await request_question(agent, "delete_post", post)
         clock.move(CONFIRMATION_SECONDS + 1)
-        assert text_of(await replied(agent, "delete_post", post, asked.request_state)) == REPLAYED
-        assert text_of(await replied(agent, "delete_post", post, None)) == REPLAYED
-        assert len(agent.standing()) == 2
+        assert read_text(await reply_to_question(agent, "delete_post", post, asked.request_state)) == REPLAYED
+        assert read_text(await reply_to_question(agent, "delete_post", post, None)) == REPLAYED
+        assert len(agent.list_posts()) == 2
 
 
-async def test_reply_to_a_question_covers_its_arguments(connect):
+async def test_reply_to_a_question_covers_its_arguments(connect_agent):
     """Not other arguments, another tool, or invented state."""
-    async with connect(answer=True, demo_posts=False) as agent:
-        state = (await question(agent, "create_post", SOON)).request_state
-        other = {"post_id": await made(agent)}
+    async with connect_agent(answer=True, demo_posts=False) as agent:
+        state = (await request_question(agent, "create_post", SOON)).request_state
+        other = {"post_id": await create_post(agent)}
         for tool, arguments, given in (
             ("create_post", SOON | {"content": "Other"}, state),
             ("create_post", SOON | {"allow_duplicate": True}, state),
@@ -332,11 +332,11 @@ async def test_reply_to_a_question_covers_its_arguments(connect):
             ("create_post", SOON, "made up"),
         ):
             with pytest.raises(MCPError):
-                await replied(agent, tool, arguments, given)
-        assert agent.standing() == [("There before", "draft")]
+                await reply_to_question(agent, tool, arguments, given)
+        assert agent.list_posts() == [("There before", "draft")]
 
 
-async def test_preview_code_and_question_state_are_not_interchangeable(connect, open_sandbox, monkeypatch):
+async def test_preview_code_and_question_state_are_not_interchangeable(connect_agent, open_sandbox, monkeypatch):
     """A client's prompt isn't its user's confirmation, nor is a preview that the agent saw."""
     given = []
     offer = Confirmations.offer
@@ -351,19 +351,19 @@ async def test_preview_code_and_question_state_are_not_interchangeable(connect, 
 
     sandbox = open_sandbox(demo_posts=False)
     monkeypatch.setattr(Confirmations, "offer", noted)
-    async with connect(answer=True, confirm="required", sandbox=sandbox) as agent:
-        await question(agent, "create_post", LATER)
+    async with connect_agent(answer=True, confirm="required", sandbox=sandbox) as agent:
+        await request_question(agent, "create_post", LATER)
         (state,) = given
-        assert await agent.refused("create_post", **LATER, confirmation=state.code) == REFUSED
+        assert await agent.expect_error("create_post", **LATER, confirmation=state.code) == REFUSED
     given.clear()
-    async with connect(confirm="required", sandbox=sandbox) as agent:
-        await preview(agent, **LATER)
+    async with connect_agent(confirm="required", sandbox=sandbox) as agent:
+        await preview_call(agent, **LATER)
     # The server seals what it takes for the state of its question, so that only the ledger can refuse it.
     monkeypatch.setattr(Confirmations, "offer", known)
-    async with connect(answer=True, confirm="required", sandbox=sandbox) as agent:
-        sealed = (await question(agent, "create_post", LATER)).request_state
-        assert text_of(await replied(agent, "create_post", LATER, sealed)) == REPLAYED
-        assert agent.standing() == []
+    async with connect_agent(answer=True, confirm="required", sandbox=sandbox) as agent:
+        sealed = (await request_question(agent, "create_post", LATER)).request_state
+        assert read_text(await reply_to_question(agent, "create_post", LATER, sealed)) == REPLAYED
+        assert agent.list_posts() == []
 
 
 @pytest.mark.parametrize(
@@ -376,49 +376,49 @@ async def test_preview_code_and_question_state_are_not_interchangeable(connect, 
         {"confirm": types.ListRootsResult(roots=[])},
     ],
 )
-async def test_only_an_explicit_yes_confirms(connect, reply):
+async def test_only_an_explicit_yes_confirms(connect_agent, reply):
     """Anything else is a no."""
-    async with connect(answer=True, demo_posts=False) as agent:
-        post_id = await made(agent)
-        asked = await question(agent, "delete_post", {"post_id": post_id})
-        result = await replied(agent, "delete_post", {"post_id": post_id}, asked.request_state, reply)
-        assert text_of(result) == "Not done: the user declined. Ask what to change; nothing was sent."
-        assert len(agent.standing()) == 1
+    async with connect_agent(answer=True, demo_posts=False) as agent:
+        post_id = await create_post(agent)
+        asked = await request_question(agent, "delete_post", {"post_id": post_id})
+        result = await reply_to_question(agent, "delete_post", {"post_id": post_id}, asked.request_state, reply)
+        assert read_text(result) == "Not done: the user declined. Ask what to change; nothing was sent."
+        assert len(agent.list_posts()) == 1
 
 
-async def test_client_that_fails_to_ask_is_distinguished_from_a_refusal(connect, settings, open_sandbox):
+async def test_client_that_fails_to_ask_is_distinguished_from_a_refusal(connect_agent, settings, open_sandbox):
     """The agent can still ask in its own words."""
 
     async def broken(*_):
         raise MCPError(types.INTERNAL_ERROR, "no window")
 
-    assembly = create_server(settings, open_sandbox(demo_posts=False))
+    runtime = create_server(settings, open_sandbox(demo_posts=False))
     try:
-        async with Client(assembly.server, mode="legacy", elicitation_callback=broken) as client:
+        async with Client(runtime.server, mode="legacy", elicitation_callback=broken) as client:
             result = await client.call_tool("create_post", SOON)
     finally:
-        await assembly.aclose()
-    assert text_of(result) == (
+        await runtime.aclose()
+    assert read_text(result) == (
         "Not done: the client failed to show a question to the user. Ask them in your own words what to do; "
         "nothing was sent."
     )
 
 
-async def test_yes_to_a_post_is_none_to_a_second_one(connect):
+async def test_yes_to_a_post_is_none_to_a_second_one(connect_agent):
     """What is sent although the same was sent before is asked about as that."""
-    async with connect(confirm="required", demo_posts=False) as agent:
-        first, second = await preview(agent, **LATER), await preview(agent, **LATER)
-        await agent.ok("create_post", **LATER, confirmation=first)
-        assert await agent.refused("create_post", **LATER, allow_duplicate=True, confirmation=second) == REFUSED
-        assert ", even if the same was sent before?" in await agent.refused(
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        first, second = await preview_call(agent, **LATER), await preview_call(agent, **LATER)
+        await agent.expect_ok("create_post", **LATER, confirmation=first)
+        assert await agent.expect_error("create_post", **LATER, allow_duplicate=True, confirmation=second) == REFUSED
+        assert ", even if the same was sent before?" in await agent.expect_error(
             "create_post", **LATER, allow_duplicate=True
         )
-        assert len(agent.standing()) == 1
+        assert len(agent.list_posts()) == 1
 
 
-async def give_to(agent, account):
+async def set_account(agent, account):
     """Make an account the only one of every post."""
-    account_id = await agent.account(account)
+    account_id = await agent.find_account(account)
     with agent.sandbox.store.writing() as db:
         db.execute("UPDATE post_targets SET account_id = ?", (account_id,))
 
@@ -434,18 +434,18 @@ async def give_to(agent, account):
     ],
     ids=lambda change: next(iter(change)),
 )
-async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect, change):
+async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect_agent, change):
     """With another text, thread, file, account or time it is another post."""
-    async with connect(confirm="required", demo_posts=False) as agent:
-        post_id = await made(agent)
-        await give_to(agent, "twitter @harborcafe")
-        code = await preview(agent, "delete_post", post_id=post_id)
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        post_id = await create_post(agent)
+        await set_account(agent, "twitter @harborcafe")
+        code = await preview_call(agent, "delete_post", post_id=post_id)
         if "account" in change:
-            await give_to(agent, change["account"])
+            await set_account(agent, change["account"])
         else:
-            agent.put(post_id, **change)
-        assert await agent.refused("delete_post", post_id=post_id, confirmation=code) == REFUSED
-        assert len(agent.standing()) == 1
+            agent.update_post(post_id, **change)
+        assert await agent.expect_error("delete_post", post_id=post_id, confirmation=code) == REFUSED
+        assert len(agent.list_posts()) == 1
 
 
 @eras
@@ -453,71 +453,71 @@ async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect, change):
     ("tool", "more"),
     [("delete_post", {}), ("publish_post", {}), ("reschedule_post", {"scheduled_at": "2026-11-24T09:30"})],
 )
-async def test_post_that_is_changed_while_the_user_thinks_is_left(connect, mode, tool, more):
+async def test_post_that_is_changed_while_the_user_thinks_is_left(connect_agent, mode, tool, more):
     """The yes was for another text."""
 
     def changing():
-        agent.put(post_id, content="Something important")
+        agent.update_post(post_id, content="Something important")
         return True
 
-    async with connect(answer=changing, mode=mode, demo_posts=False, confirm="required") as agent:
-        post_id = await made(agent)
-        words = await agent.refused(tool, post_id=post_id, **more)
+    async with connect_agent(answer=changing, mode=mode, demo_posts=False, confirm="required") as agent:
+        post_id = await create_post(agent)
+        words = await agent.expect_error(tool, post_id=post_id, **more)
         assert "was changed while the user was asked" in words or "for other arguments" in words
-        assert agent.standing() == [("Something important", "draft")]
+        assert agent.list_posts() == [("Something important", "draft")]
 
 
-async def test_yes_after_five_minutes_does_not_count(connect, clock):
+async def test_yes_after_five_minutes_does_not_count(connect_agent, clock):
     """In the old protocol the question waits as long as the client lets it."""
 
     def late():
         clock.move(301)
         return True
 
-    async with connect(answer=late, mode="legacy", demo_posts=False) as agent:
-        words = await agent.refused("delete_post", post_id=await made(agent))
+    async with connect_agent(answer=late, mode="legacy", demo_posts=False) as agent:
+        words = await agent.expect_error("delete_post", post_id=await create_post(agent))
         assert (
             words
             == "Not done: the user agreed after more than five minutes. Call again for a new prompt; nothing was sent."
         )
-        assert len(agent.standing()) == 1
+        assert len(agent.list_posts()) == 1
 
 
-async def test_yes_after_exactly_five_minutes_counts(connect, clock):
+async def test_yes_after_exactly_five_minutes_counts(connect_agent, clock):
     def answer():
         clock.move(CONFIRMATION_SECONDS)
         return True
 
-    async with connect(answer=answer, mode="legacy", demo_posts=False) as agent:
-        await agent.ok("delete_post", post_id=await made(agent))
-        assert agent.standing() == []
+    async with connect_agent(answer=answer, mode="legacy", demo_posts=False) as agent:
+        await agent.expect_ok("delete_post", post_id=await create_post(agent))
+        assert agent.list_posts() == []
 
 
 @eras
 @pytest.mark.parametrize("tool", ["create_post", "delete_post", "reschedule_post"])
-async def test_declined_in_required_mode_sends_nothing(connect, mode, tool):
+async def test_declined_in_required_mode_sends_nothing(connect_agent, mode, tool):
     """The user's no counts whichever tool asks."""
-    async with connect(answer=False, mode=mode, confirm="required", demo_posts=False) as agent:
-        post_id = await made(agent)
+    async with connect_agent(answer=False, mode=mode, confirm="required", demo_posts=False) as agent:
+        post_id = await create_post(agent)
         arguments = {
             "create_post": LATER,
             "delete_post": {"post_id": post_id},
             "reschedule_post": {"post_id": post_id, "scheduled_at": "2026-11-26T10:00"},
         }
-        assert "declined" in await agent.refused(tool, **arguments[tool])
+        assert "declined" in await agent.expect_error(tool, **arguments[tool])
         assert len(agent.questions) == 1
-        assert agent.standing() == [("There before", "draft")]
+        assert agent.list_posts() == [("There before", "draft")]
 
 
-async def test_confirmation_for_a_platform_ends_when_another_account_is_connected_there(connect):
+async def test_confirmation_for_a_platform_ends_when_another_account_is_connected_there(connect_agent):
     """The user agreed to the accounts that were shown."""
-    async with connect(confirm="required", demo_posts=False) as agent:
-        code = await preview(agent, **LATER)
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        code = await preview_call(agent, **LATER)
         with agent.sandbox.store.writing() as db:
             row = dict(db.execute("SELECT * FROM accounts WHERE platform = 'linkedin'").fetchone())
             row |= {"id": "cmb8000000000000000000new"}
             row |= {name: "other" for name in ("handle", "name", "external_id") if name in row}
             names = ", ".join(row)
             db.execute(f"INSERT INTO accounts ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
-        assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
-        assert agent.standing() == []
+        assert await agent.expect_error("create_post", **LATER, confirmation=code) == REFUSED
+        assert agent.list_posts() == []

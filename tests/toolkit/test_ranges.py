@@ -18,9 +18,9 @@ FRIDAY = {"content": "On Friday evening", "platforms": ["linkedin"], "scheduled_
         ({"after": "2026-11-28"}, 0),
     ],
 )
-async def test_date_alone_is_the_whole_day(fresh, bounds, matched):
-    await fresh.ok("create_post", **FRIDAY)
-    _, data = await fresh.ok("list_posts", **bounds)
+async def test_date_alone_is_the_whole_day(empty_agent, bounds, matched):
+    await empty_agent.expect_ok("create_post", **FRIDAY)
+    _, data = await empty_agent.expect_ok("list_posts", **bounds)
     assert data["matched"] == matched
 
 
@@ -44,7 +44,7 @@ async def test_date_alone_is_the_whole_day(fresh, bounds, matched):
         ),
     ],
 )
-async def test_end_before_its_start_is_refused(fresh, tool, arguments, words):
-    refusal = await fresh.refused(tool, **arguments)
+async def test_end_before_its_start_is_refused(empty_agent, tool, arguments, words):
+    refusal = await empty_agent.expect_error(tool, **arguments)
     assert refusal.startswith(words)
     assert " is earlier than " in refusal

@@ -19,7 +19,7 @@ from mcp.client import Client
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests import asgi
-from tests.asgi import nowhere
+from tests.asgi import discard_message
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
 from ttp_mcp.api.http import Http, Permissions
@@ -41,7 +41,7 @@ class Agent:
     """An agent that calls tools and reads answers. `questions` are the prompts its user saw."""
 
     client: Client
-    assembly: Runtime
+    runtime: Runtime
     sandbox: Sandbox
     questions: list[str]
 
@@ -49,25 +49,25 @@ class Agent:
         """Call a tool and return its result, also a failure."""
         return await self.client.call_tool(tool, arguments)
 
-    async def ok(self, tool: str, /, **arguments: Any) -> tuple[str, dict[str, Any]]:
+    async def expect_ok(self, tool: str, /, **arguments: Any) -> tuple[str, dict[str, Any]]:
         """Call a tool that is expected to succeed: its text and data."""
         result = await self.call(tool, **arguments)
-        assert not result.is_error, text_of(result)
-        return text_of(result), result.structured_content
+        assert not result.is_error, read_text(result)
+        return read_text(result), result.structured_content
 
-    async def refused(self, tool: str, /, **arguments: Any) -> str:
+    async def expect_error(self, tool: str, /, **arguments: Any) -> str:
         """Call a tool that is expected to refuse: its text."""
         result = await self.call(tool, **arguments)
-        assert result.is_error, text_of(result)
-        return text_of(result)
+        assert result.is_error, read_text(result)
+        return read_text(result)
 
-    def wire(self, post_id: str) -> dict[str, Any] | None:
+    def read_row(self, post_id: str) -> dict[str, Any] | None:
         """Return a post as the sandbox stores it, or None; times are milliseconds since 1970."""
         with self.sandbox.store.reading() as db:
             row = db.execute("SELECT * FROM posts WHERE id = ?", (post_id,)).fetchone()
         return dict(row) if row else None
 
-    def standing(self) -> list[tuple[str, str]]:
+    def list_posts(self) -> list[tuple[str, str]]:
         """Return text and status of every post in the sandbox, oldest first."""
         with self.sandbox.store.reading() as db:
             rows = db.execute(
@@ -75,13 +75,13 @@ class Agent:
             )
             return [(row["content"], row["status"]) for row in rows]
 
-    def put(self, post_id: str, **columns: Any) -> None:
+    def update_post(self, post_id: str, **columns: Any) -> None:
         """Change a post in the sandbox, as the scheduler or a user in the dashboard might."""
         with self.sandbox.store.writing() as db:
             for name, value in columns.items():
                 db.execute(f"UPDATE posts SET {name} = ? WHERE id = ?", (value, post_id))
 
-    def named(self, text: str) -> str:
+    def mask_ids(self, text: str) -> str:
         """A text with stable names for what is random: accounts, posts in the order of their mention, marks, codes."""
         with self.sandbox.store.reading() as db:
             known = {
@@ -96,22 +96,22 @@ class Agent:
         text = re.sub(r"(</?text) [\w-]{22}>", r"\1>", text)
         return re.sub(r"confirmation \S+ \(once", "confirmation <code> (once", text)
 
-    def shown(self, text: str) -> str:
-        """As `named`, with long lines folded for readers; continuation lines are indented."""
+    def format_text(self, text: str) -> str:
+        """As `mask_ids`, with long lines folded for readers; continuation lines are indented."""
         lines = [
             textwrap.fill(line, 110, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-            for line in self.named(text).splitlines()
+            for line in self.mask_ids(text).splitlines()
         ]
         return "\n".join(lines)
 
-    async def account(self, label: str) -> str:
+    async def find_account(self, label: str) -> str:
         """Return the id of an account by `platform handle-or-name`."""
-        _, data = await self.ok("list_integrations")
+        _, data = await self.expect_ok("list_integrations")
         found = {f"{each['platform']} {each.get('handle') or each['name']}": each["id"] for each in data["accounts"]}
         return found[label]
 
 
-def text_of(result: types.CallToolResult) -> str:
+def read_text(result: types.CallToolResult) -> str:
     """Return the text blocks of an answer."""
     return "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
 
@@ -170,10 +170,10 @@ class Fault:
             await self.app(scope, receive, send)
             return
         if self.after:
-            await self.app(scope, receive, nowhere)
+            await self.app(scope, receive, discard_message)
         if self.how == "lost":
             raise ConnectionResetError
-        await answer(send, int(self.how), {"success": False, "message": "Something failed."})
+        await send_reply(send, int(self.how), {"success": False, "message": "Something failed."})
 
     @property
     def reached(self) -> bool:
@@ -181,13 +181,13 @@ class Fault:
         return self.turn is not None and self.count > self.turn
 
 
-async def answer(send: Send, status: int, body: object, content_type: str = "application/json") -> None:
+async def send_reply(send: Send, status: int, body: object, content_type: str = "application/json") -> None:
     """An answer of an API: JSON, or bytes as they are."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    await asgi.answer(send, status, content, content_type)
+    await asgi.send_response(send, status, content, content_type)
 
 
-def reading(replies: dict[str, object]) -> Through:
+def answer_reads(replies: dict[str, object]) -> Through:
     """Answer the given paths below /api with these replies: JSON, or a status to refuse with."""
 
     def through(app: ASGIApp) -> ASGIApp:
@@ -196,9 +196,9 @@ def reading(replies: dict[str, object]) -> Through:
             if reply is None or scope["method"] != "GET":
                 await app(scope, receive, send)
             elif isinstance(reply, int):
-                await answer(send, reply, {"success": False, "message": "Not here."})
+                await send_reply(send, reply, {"success": False, "message": "Not here."})
             else:
-                await answer(send, 200, reply)
+                await send_reply(send, 200, reply)
 
         return instead
 
@@ -209,7 +209,7 @@ def reading(replies: dict[str, object]) -> Through:
 PROMISED = ("id", "content", "platforms", "status", "scheduledAt", "publishedAt", "mediaUrls")
 
 
-def showing(is_shown: Callable[[str], bool], *, lists_only: bool = False) -> Through:
+def show_fields(is_shown: Callable[[str], bool], *, lists_only: bool = False) -> Through:
     """Keep only these fields of posts."""
 
     def bare(post: dict[str, Any]) -> dict[str, Any]:
@@ -237,16 +237,16 @@ def showing(is_shown: Callable[[str], bool], *, lists_only: bool = False) -> Thr
     return through
 
 
-promised = showing(PROMISED.__contains__)
+show_promised = show_fields(PROMISED.__contains__)
 
 
-def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seconds: float) -> Runtime:
+def remove_waits(runtime: Runtime, settings: Settings, sandbox: Sandbox, behind_seconds: float) -> Runtime:
     """The same sandbox without waits: retries and searches for a lost response come at once."""
 
     def now() -> datetime:
         return sandbox.clock.now() - timedelta(seconds=behind_seconds)
 
-    waits, app = Waits(), assembly.app
+    waits, app = Waits(), runtime.app
     api = ApiClient(
         Http(
             base_url=sandbox.api_url,
@@ -259,12 +259,12 @@ def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seco
     )
     limits = HourlyLimits.from_settings(settings)
     # Its records have the times of this machine.
-    ledger = Ledger(assembly.state, "behind", now) if behind_seconds else app.ledger
+    ledger = Ledger(runtime.state, "behind", now) if behind_seconds else app.ledger
     writes = Writer(api, ledger, limits=limits, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
     accounts = AccountDirectory(api, waits.monotonic)
     own = replace(app, api=api, ledger=ledger, writer=writes, accounts=accounts, now=api.clock.now)
     server = TtpServer(offered_tools(settings), own, with_confirmation=settings.confirm == "required")
-    return Runtime(own, server, assembly.state)
+    return Runtime(own, server, runtime.state)
 
 
 @pytest.fixture(scope="session")
@@ -299,10 +299,10 @@ Connect = Callable[..., AbstractAsyncContextManager[Agent]]
 
 
 @pytest.fixture
-def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect:
-    """Opens an agent: `async with connect(confirm="required") as agent`. Keywords are settings.
+def connect_agent(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect:
+    """Opens an agent: `async with connect_agent(confirm="required") as agent`. Keywords are settings.
 
-    `answer` is what the human says when asked (True, False, "cancel", or what a function gives); None makes a client that can't ask.
+    `answer` is what the user answers (True, False, "cancel", or what a function gives); None makes a client that can't ask.
     `mode` is the protocol era: "auto" for 2026, "legacy" for 2025. `sandbox` shares one between agents.
     `demo_posts=False` begins without posts. `through` stands between the client and the API; no wait takes time then.
     `behind_seconds` is how far this machine's clock is behind the API's.
@@ -330,31 +330,31 @@ def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect
 
         own = sandbox or open_sandbox(demo_posts=demo_posts)
         chosen = replace(settings, **changes)
-        assembly = create_server(chosen, own)
+        runtime = create_server(chosen, own)
         if through is not None:
             own.app = through(own.app)
         if through is not None or behind_seconds:
-            assembly = hurried(assembly, chosen, own, behind_seconds)
+            runtime = remove_waits(runtime, chosen, own, behind_seconds)
         try:
             async with Client(
-                assembly.server, mode=mode, elicitation_callback=None if answer is None else asked
+                runtime.server, mode=mode, elicitation_callback=None if answer is None else asked
             ) as client:
-                yield Agent(client, assembly, own, questions)
+                yield Agent(client, runtime, own, questions)
         finally:
-            await assembly.aclose()
+            await runtime.aclose()
 
     return open_agent
 
 
 @pytest.fixture
-async def agent(connect: Connect) -> AsyncIterator[Agent]:
+async def agent(connect_agent: Connect) -> AsyncIterator[Agent]:
     """An agent over the demo workspace, whose client can't prompt."""
-    async with connect() as opened:
+    async with connect_agent() as opened:
         yield opened
 
 
 @pytest.fixture
-async def fresh(connect: Connect) -> AsyncIterator[Agent]:
+async def empty_agent(connect_agent: Connect) -> AsyncIterator[Agent]:
     """The same without posts; accounts are instagram, two of twitter, linkedin, tiktok, pinterest."""
-    async with connect(demo_posts=False) as opened:
+    async with connect_agent(demo_posts=False) as opened:
         yield opened

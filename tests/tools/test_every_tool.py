@@ -11,8 +11,8 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
 from tests.support.icons import image_facts
-from tests.support.media_files import png
-from tests.tools.conftest import Agent, answer, text_of
+from tests.support.media_files import build_png
+from tests.tools.conftest import Agent, read_text, send_reply
 from ttp_mcp import tools as tools_package
 from ttp_mcp.api import PostCreate
 from ttp_mcp.api.errors import AccessRefused
@@ -42,36 +42,36 @@ ENDPOINT_TOOLS = (
 tools = pytest.mark.parametrize("tool", every_tool(), ids=lambda tool: tool.name)
 
 
-def seen(tool: Tool, *, with_confirmation: bool = True) -> types.Tool:
+def to_listed_tool(tool: Tool, *, with_confirmation: bool = True) -> types.Tool:
     """Return a tool as clients see it."""
     return render_tool(tool, with_confirmation=with_confirmation)
 
 
-def as_json(tool: types.Tool) -> dict:
+def to_json(tool: types.Tool) -> dict:
     """Return the same as JSON."""
     return tool.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def compact(value: object) -> int:
+def count_characters(value: object) -> int:
     """Count the characters of compact JSON."""
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-def nodes(schema: object) -> Iterator[dict]:
+def walk_schema(schema: object) -> Iterator[dict]:
     """Yield every object inside a schema, including itself."""
     if isinstance(schema, dict):
         yield schema
         for value in schema.values():
-            yield from nodes(value)
+            yield from walk_schema(value)
     if isinstance(schema, list):
         for value in schema:
-            yield from nodes(value)
+            yield from walk_schema(value)
 
 
-def texts(tool: types.Tool) -> Iterator[str]:
+def list_texts(tool: types.Tool) -> Iterator[str]:
     """Return all text of a tool that reaches a model."""
     yield from (tool.name, tool.title or "", tool.description or "")
-    for node in nodes(tool.input_schema):
+    for node in walk_schema(tool.input_schema):
         if isinstance(node.get("description"), str):
             yield node["description"]
 
@@ -79,7 +79,7 @@ def texts(tool: types.Tool) -> Iterator[str]:
 @tools
 def test_name_title_and_description_fit_every_client(tool):
     """Clients cut long descriptions, and list only the first line."""
-    shown = seen(tool)
+    shown = to_listed_tool(tool)
     first, *rest = shown.description.splitlines()
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", shown.name)
     assert len(shown.name) <= 40
@@ -94,7 +94,7 @@ def test_name_title_and_description_fit_every_client(tool):
 @tools
 def test_text_for_models_is_plain_ascii(tool):
     """So that it can't contain hidden or confusable characters."""
-    assert [text for text in texts(seen(tool)) if not text.isascii()] == []
+    assert [text for text in list_texts(to_listed_tool(tool)) if not text.isascii()] == []
 
 
 def test_instructions_are_ascii_but_for_quotation_marks():
@@ -120,13 +120,13 @@ def test_no_tool_commands_the_use_of_others(tool):
     orders = re.compile(
         r"\b(always|never) (call|use)\b|\bignore\b|\bbefore using\b|\bmust\b|\bsystem prompt\b", re.IGNORECASE
     )
-    assert [text for text in texts(seen(tool)) if orders.search(text)] == []
+    assert [text for text in list_texts(to_listed_tool(tool)) if orders.search(text)] == []
 
 
 @tools
 def test_every_argument_is_described(tool):
     """Except those of a post inside plan_posts, which equal create_post's; repeating them costs every agent."""
-    properties = seen(tool).input_schema["properties"]
+    properties = to_listed_tool(tool).input_schema["properties"]
     assert [name for name, field in properties.items() if not field.get("description")] == []
     assert [name for name, field in properties.items() if len(field["description"]) > 250] == []
 
@@ -134,9 +134,9 @@ def test_every_argument_is_described(tool):
 @tools
 def test_input_schema_has_no_unions_or_references_and_is_closed(tool):
     """Some clients drop what they can't resolve."""
-    schema = seen(tool).input_schema
-    names = {name for node in nodes(schema) for name in node.get("properties", {})}
-    found = {key for node in nodes(schema) for key in node}
+    schema = to_listed_tool(tool).input_schema
+    names = {name for node in walk_schema(schema) for name in node.get("properties", {})}
+    found = {key for node in walk_schema(schema) for key in node}
     assert schema["type"] == "object"
     assert schema["additionalProperties"] is False
     assert not found & {"anyOf", "oneOf", "allOf", "$ref", "$defs", "not", "title"} - names
@@ -155,7 +155,7 @@ def test_bounds_are_those_of_their_type(tool):
     bounds |= {"minimum": "integer", "maximum": "integer"}
     wrong = [
         (node, key)
-        for node in nodes(seen(tool).input_schema)
+        for node in walk_schema(to_listed_tool(tool).input_schema)
         for key in bounds.keys() & node
         if node["type"] != bounds[key]
     ]
@@ -165,15 +165,15 @@ def test_bounds_are_those_of_their_type(tool):
 @tools
 def test_output_schema_has_an_object_at_its_root_and_no_union(tool):
     """As the protocol requires."""
-    schema = seen(tool).output_schema
+    schema = to_listed_tool(tool).output_schema
     assert schema["type"] == "object"
-    assert not {key for node in nodes(schema) for key in node} & {"anyOf", "oneOf", "allOf"}
+    assert not {key for node in walk_schema(schema) for key in node} & {"anyOf", "oneOf", "allOf"}
 
 
 @tools
 def test_hints_follow_from_the_effect(tool):
     """All four, always, since clients assume the dangerous case for missing ones."""
-    hints, shown = HINTS[tool.effect], seen(tool).annotations
+    hints, shown = HINTS[tool.effect], to_listed_tool(tool).annotations
     assert (shown.read_only_hint, shown.destructive_hint, shown.idempotent_hint, shown.open_world_hint) == (
         hints.read_only,
         hints.destructive,
@@ -187,9 +187,13 @@ def test_hints_follow_from_the_effect(tool):
 @tools
 def test_icon_is_the_toolsets_and_contains_its_image(tool):
     """Clients of a local server don't fetch URLs. The list has room for 16 by 16 pixels."""
-    (icon,) = seen(tool).icons
-    assert {seen(other).icons[0].src == icon.src for other in every_tool() if other.toolset == tool.toolset} == {True}
-    assert {seen(other).icons[0].src == icon.src for other in every_tool() if other.toolset != tool.toolset} == {False}
+    (icon,) = to_listed_tool(tool).icons
+    assert {
+        to_listed_tool(other).icons[0].src == icon.src for other in every_tool() if other.toolset == tool.toolset
+    } == {True}
+    assert {
+        to_listed_tool(other).icons[0].src == icon.src for other in every_tool() if other.toolset != tool.toolset
+    } == {False}
     assert image_facts(icon) == ("image/webp", 16, 16)
 
 
@@ -203,19 +207,19 @@ def test_names_and_titles_are_unique():
 @pytest.mark.requirement("tools.budget")
 def test_tools_stay_within_their_size(record_property):
     """Every agent pays for these with every request."""
-    wire = [as_json(seen(tool, with_confirmation=False)) for tool in every_tool()]
-    confirmed = [as_json(seen(tool, with_confirmation=True)) for tool in every_tool()]
+    wire = [to_json(to_listed_tool(tool, with_confirmation=False)) for tool in every_tool()]
+    confirmed = [to_json(to_listed_tool(tool, with_confirmation=True)) for tool in every_tool()]
     read, read_confirmed = (
         [{key: tool[key] for key in ("name", "title", "description", "inputSchema")} for tool in tools]
         for tools in (wire, confirmed)
     )
     own = [number for number, tool in enumerate(wire) if tool["name"] in ENDPOINT_TOOLS]
     sizes = {
-        "as a model reads them": sum(compact(tool) for tool in read),
-        "as a model reads them, with TTP_CONFIRM=required": sum(compact(tool) for tool in read_confirmed),
-        "whole": sum(compact(tool) for tool in wire),
-        "endpoint tools, as a model reads them": sum(compact(read[number]) for number in own),
-        "endpoint tools, whole": sum(compact(wire[number]) for number in own),
+        "as a model reads them": sum(count_characters(tool) for tool in read),
+        "as a model reads them, with TTP_CONFIRM=required": sum(count_characters(tool) for tool in read_confirmed),
+        "whole": sum(count_characters(tool) for tool in wire),
+        "endpoint tools, as a model reads them": sum(count_characters(read[number]) for number in own),
+        "endpoint tools, whole": sum(count_characters(wire[number]) for number in own),
         "instructions": len(INSTRUCTIONS),
     }
     for name, size in sizes.items():
@@ -231,32 +235,32 @@ def test_tools_stay_within_their_size(record_property):
 
 @pytest.mark.requirement("tools.access")
 @pytest.mark.parametrize("access", ["read", "draft", "full"])
-async def test_access_offers_only_tools_of_its_effects(connect, access):
+async def test_access_offers_only_tools_of_its_effects(connect_agent, access):
     """create_post stays with `draft`, where it saves drafts."""
-    async with connect(access=access) as agent:
+    async with connect_agent(access=access) as agent:
         listed = {tool.name for tool in (await agent.client.list_tools()).tools}
     allowed = {tool.name for tool in every_tool() if tool.effect in ALLOWED_EFFECTS[access]}
     assert listed == allowed | ({"create_post"} if access == "draft" else set())
 
 
 @pytest.mark.requirement("tools.access")
-async def test_tool_beyond_the_access_is_unknown(connect):
+async def test_tool_beyond_the_access_is_unknown(connect_agent):
     """It can't be called by guessing its name."""
-    async with connect(access="read") as agent:
+    async with connect_agent(access="read") as agent:
         with pytest.raises(MCPError) as raised:
             await agent.call("delete_post", post_id="cmb1")
     assert raised.value.error.code == types.INVALID_PARAMS
 
 
 @pytest.mark.requirement("tools.access")
-async def test_draft_access_saves_drafts_and_schedules_nothing(connect):
+async def test_draft_access_saves_drafts_and_schedules_nothing(connect_agent):
     """The API client refuses as the last guard."""
-    async with connect(access="draft", demo_posts=False) as agent:
-        await agent.ok("create_post", content="A draft", platforms=["linkedin"])
-        words = await agent.refused(
+    async with connect_agent(access="draft", demo_posts=False) as agent:
+        await agent.expect_ok("create_post", content="A draft", platforms=["linkedin"])
+        words = await agent.expect_error(
             "create_post", content="In public", platforms=["linkedin"], scheduled_at="2026-11-26T10:00"
         )
-        assert agent.standing() == [("A draft", "draft")]
+        assert agent.list_posts() == [("A draft", "draft")]
     assert words == (
         "Post not created: this server's TTP_ACCESS setting doesn't allow it. Only the person who configured the server can "
         "change that; nothing was sent."
@@ -265,24 +269,24 @@ async def test_draft_access_saves_drafts_and_schedules_nothing(connect):
 
 @pytest.mark.requirement("tools.access")
 @pytest.mark.parametrize("access", ["read", "draft"])
-async def test_api_client_sends_nothing_beyond_the_access(connect, access):
+async def test_api_client_sends_nothing_beyond_the_access(connect_agent, access):
     """Whichever tool calls."""
-    async with connect(access=access) as agent:
-        before = agent.standing()
+    async with connect_agent(access=access) as agent:
+        before = agent.list_posts()
         post = PostCreate("In public", platforms=("linkedin",), scheduled_at=agent.sandbox.clock.now())
         with pytest.raises(AccessRefused):
-            await agent.assembly.app.api.posts.create(post)
+            await agent.runtime.app.api.posts.create(post)
         with pytest.raises(AccessRefused):
-            await agent.assembly.app.api.posts.delete("cmb1")
-        assert agent.standing() == before
+            await agent.runtime.app.api.posts.delete("cmb1")
+        assert agent.list_posts() == before
 
 
 @pytest.mark.requirement("tools.access")
-async def test_toolsets_choose_the_groups(connect):
+async def test_toolsets_choose_the_groups(connect_agent):
     """In the order of the list."""
-    async with connect(toolsets=("setup", "integrations")) as agent:
+    async with connect_agent(toolsets=("setup", "integrations")) as agent:
         listed = [tool.name for tool in (await agent.client.list_tools()).tools]
-        text, _ = await agent.ok("check_setup")
+        text, _ = await agent.expect_ok("check_setup")
     assert listed == [tool.name for tool in every_tool() if tool.toolset in ("integrations", "setup")]
     assert {"list_integrations", "check_setup"} <= set(listed)
     assert "groups setup, integrations (TTP_TOOLSETS)" in text
@@ -301,10 +305,10 @@ def test_unknown_toolset_stops_the_start_with_the_known_ones(settings):
 @tools
 async def test_unknown_argument_is_refused_by_its_name(agent, tool):
     """It may be a misspelling. Tools without arguments accept any, since some clients always send one."""
-    if not seen(tool, with_confirmation=False).input_schema["properties"]:
-        await agent.ok(tool.name, random_string="x")
+    if not to_listed_tool(tool, with_confirmation=False).input_schema["properties"]:
+        await agent.expect_ok(tool.name, random_string="x")
         return
-    words = await agent.refused(tool.name, **ARGUMENTS.get(tool.name, {}), surprise="hidden value")
+    words = await agent.expect_error(tool.name, **ARGUMENTS.get(tool.name, {}), surprise="hidden value")
     assert words.startswith(f"{tool.name} not called: unknown argument surprise (")
     assert words.endswith("Nothing was sent.")
     assert "hidden value" not in words
@@ -314,11 +318,14 @@ async def test_unknown_argument_is_refused_by_its_name(agent, tool):
 @tools
 async def test_null_means_omitted(agent, tool):
     """Many models write every argument."""
-    left_out = set(seen(tool, with_confirmation=False).input_schema["properties"]) - ARGUMENTS.get(tool.name, {}).keys()
+    left_out = (
+        set(to_listed_tool(tool, with_confirmation=False).input_schema["properties"])
+        - ARGUMENTS.get(tool.name, {}).keys()
+    )
     nulls = dict.fromkeys(left_out)
     with_nulls = await agent.call(tool.name, **ARGUMENTS.get(tool.name, {}), **nulls)
-    assert "not called" not in text_of(with_nulls)
-    assert "a mistake of its own" not in text_of(with_nulls)
+    assert "not called" not in read_text(with_nulls)
+    assert "a mistake of its own" not in read_text(with_nulls)
 
 
 @pytest.mark.requirement("tools.errors")
@@ -340,14 +347,14 @@ async def test_without_a_usable_token_each_tool_says_how_to_set_one(settings, tm
     chosen = Settings(
         zone=settings.zone, state_dir=settings.state_dir, token_problem=problem, media_dirs=(tmp_path.resolve(),)
     )
-    assembly = create_server(chosen)
+    runtime = create_server(chosen)
     try:
-        async with Client(assembly.server) as client:
+        async with Client(runtime.server) as client:
             assert len((await client.list_tools()).tools) == len(every_tool())
             result = await client.call_tool(tool.name, ARGUMENTS.get(tool.name, {}))
     finally:
-        await assembly.aclose()
-    said = text_of(result)
+        await runtime.aclose()
+    said = read_text(result)
     if tool.name in ("apply_plan", "undo_plan"):
         # There is no plan without a token.
         assert said.startswith(f"{tool.failure}: plan «")
@@ -357,7 +364,7 @@ async def test_without_a_usable_token_each_tool_says_how_to_set_one(settings, tm
     assert result.is_error == (tool.name != "check_setup")
 
 
-PNG = png(1, 1, padding=100)
+PNG = build_png(1, 1, padding=100)
 
 # A call of each tool that needs arguments; ids are filled in where there are any.
 ARGUMENTS: dict[str, dict] = {
@@ -375,7 +382,7 @@ ARGUMENTS: dict[str, dict] = {
 }
 
 
-class Spoilt:
+class Replies:
     """Answer in place of the API, or let it answer if None. Applies to the named methods only, if any."""
 
     def __init__(self, app):
@@ -388,14 +395,14 @@ class Spoilt:
             await self.app(scope, receive, send)
         else:
             status, body, content_type = self.reply
-            await answer(send, status, body, content_type)
+            await send_reply(send, status, body, content_type)
 
 
 STATUSES = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 502, 503)
 SIGNATURE = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 
 
-def bodies(token: str) -> list[tuple[object, str]]:
+def list_bodies(token: str) -> list[tuple[object, str]]:
     """Return what an API or a proxy may send with a failure."""
     said = f"No. Token {token}, see https://media.example/x?X-Amz-Signature={SIGNATURE} " + "and so on " * 60
     return [
@@ -407,50 +414,50 @@ def bodies(token: str) -> list[tuple[object, str]]:
     ]
 
 
-def replies(token: str) -> list[tuple[int, object, str]]:
+def list_replies(token: str) -> list[tuple[int, object, str]]:
     """Return every failing status with every body, and the ways in which a 200 is a failure."""
-    failures = bodies(token)
+    failures = list_bodies(token)
     return [
         *((status, body, kind) for status in STATUSES for body, kind in failures),
         *((200, body, kind) for body, kind in (failures[0], failures[2], failures[4])),
     ]
 
 
-async def prepared(agent: Agent, tool: str) -> dict:
+async def prepare_arguments(agent: Agent, tool: str) -> dict:
     """Return arguments with which a call reaches the API; its post and its plan exist."""
     arguments = dict(ARGUMENTS.get(tool, {}))
     if "post_id" in arguments:
-        _, made = await agent.ok("create_post", **ARGUMENTS["create_post"] | {"content": "There before"})
+        _, made = await agent.expect_ok("create_post", **ARGUMENTS["create_post"] | {"content": "There before"})
         arguments["post_id"] = made["post_id"]
     if "plan_id" in arguments:
-        _, plan = await agent.ok("plan_posts", **ARGUMENTS["plan_posts"])
+        _, plan = await agent.expect_ok("plan_posts", **ARGUMENTS["plan_posts"])
         arguments["plan_id"] = plan["plan_id"]
     if tool == "undo_plan":
-        await agent.ok("apply_plan", **arguments)
+        await agent.expect_ok("apply_plan", **arguments)
     return arguments
 
 
 def assert_harmless(result, token: str) -> None:
     """Check that an answer contains nothing confidential or misleading."""
-    everything = text_of(result) + json.dumps(result.structured_content)
+    everything = read_text(result) + json.dumps(result.structured_content)
     for secret in (token, token[4:20], SIGNATURE, "Traceback", "<h1>"):
         assert secret not in everything
     assert not re.search(r"\b(pydantic|httpx2?|starlette|anyio|h11|asyncio)\b", everything, re.IGNORECASE)
     assert "a mistake of its own" not in everything
     if result.is_error:
-        assert len(text_of(result)) <= 500
+        assert len(read_text(result)) <= 500
         assert "http://" not in everything
 
 
 @pytest.mark.requirement("tools.errors")
 @tools
 @pytest.mark.parametrize("methods", [(), ("POST", "PUT", "DELETE")], ids=["every request", "every write"])
-async def test_every_failure_of_the_api_becomes_a_short_harmless_text(connect, tmp_path, tool, methods):
+async def test_every_failure_of_the_api_becomes_a_short_harmless_text(connect_agent, tmp_path, tool, methods):
     (tmp_path / "photo.png").write_bytes(PNG)
-    async with connect(demo_posts=False, through=Spoilt, media_dirs=(tmp_path.resolve(),)) as agent:
-        arguments = await prepared(agent, tool.name)
+    async with connect_agent(demo_posts=False, through=Replies, media_dirs=(tmp_path.resolve(),)) as agent:
+        arguments = await prepare_arguments(agent, tool.name)
         api = agent.sandbox.app
-        for number, reply in enumerate(replies(agent.sandbox.token)):
+        for number, reply in enumerate(list_replies(agent.sandbox.token)):
             api.reply, api.methods = reply, methods
             if "content" in arguments:
                 arguments["content"] = f"Doors open at ten {number}"
@@ -459,14 +466,14 @@ async def test_every_failure_of_the_api_becomes_a_short_harmless_text(connect, t
             assert_reported(tool, result, whole=not methods)
         api.reply = None
         if tool.name in ("create_post", "apply_plan"):
-            assert agent.standing() == []
+            assert agent.list_posts() == []
 
 
 def assert_reported(tool: Tool, result, *, whole: bool) -> None:
     """Check that a failure is an error, or is reported where the tool's answer has a place for it."""
     data = result.structured_content or {}
     if result.is_error:
-        assert text_of(result).startswith(tool.failure.split(" ")[0]) or "ot " in text_of(result)[:30]
+        assert read_text(result).startswith(tool.failure.split(" ")[0]) or "ot " in read_text(result)[:30]
     elif tool.name == "check_setup":
         assert not (whole and data["ok"])
     elif tool.name in ("create_post", "delete_post", "publish_post"):
@@ -496,11 +503,11 @@ ODD = (
 
 @pytest.mark.requirement("tools.errors")
 @tools
-async def test_replies_of_any_shape_do_not_crash(connect, tmp_path, tool):
+async def test_replies_of_any_shape_do_not_crash(connect_agent, tmp_path, tool):
     """The reference leaves most shapes open."""
     (tmp_path / "photo.png").write_bytes(PNG)
-    async with connect(demo_posts=False, through=Spoilt, media_dirs=(tmp_path.resolve(),)) as agent:
-        arguments = await prepared(agent, tool.name)
+    async with connect_agent(demo_posts=False, through=Replies, media_dirs=(tmp_path.resolve(),)) as agent:
+        arguments = await prepare_arguments(agent, tool.name)
         for number, body in enumerate(ODD):
             for methods in ((), ("POST", "PUT", "DELETE"), ("GET",)):
                 agent.sandbox.app.reply, agent.sandbox.app.methods = (200, body, "application/json"), methods
@@ -536,11 +543,11 @@ def test_misleading_sentences_are_gone():
 
 @pytest.mark.requirement("tools.sandbox")
 @tools
-async def test_only_answers_of_writes_name_the_sandbox(connect, tmp_path, tool):
+async def test_only_answers_of_writes_name_the_sandbox(connect_agent, tmp_path, tool):
     """A read may return anything."""
     (tmp_path / "photo.png").write_bytes(PNG)
-    async with connect(demo_posts=False, media_dirs=(tmp_path.resolve(),)) as agent:
-        arguments = await prepared(agent, tool.name)
-        text = text_of(await agent.call(tool.name, **arguments))
+    async with connect_agent(demo_posts=False, media_dirs=(tmp_path.resolve(),)) as agent:
+        arguments = await prepare_arguments(agent, tool.name)
+        text = read_text(await agent.call(tool.name, **arguments))
         assert text.endswith("\nSandbox: nothing here becomes public.") == (tool.effect != "read")
         assert agent.client.instructions.startswith("Sandbox: nothing here becomes public.\n")

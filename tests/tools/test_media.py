@@ -3,18 +3,18 @@
 import httpx2
 import pytest
 
-from tests.support.media_files import png
+from tests.support.media_files import build_png
 from tests.tools.conftest import NOW, Fault
 
 pytestmark = pytest.mark.requirement("tools.presign")
 
-PNG = png(1, 1, padding=100)
+PNG = build_png(1, 1, padding=100)
 FILE = {"filename": "photo.png", "content_type": "image/png", "size_bytes": 5}
 
 
-async def test_upload_url_works_as_the_answer_says(fresh):
+async def test_upload_url_works_as_the_answer_says(empty_agent):
     """PUT without Authorization; then the public URL serves the file and posts accept it."""
-    text, data = await fresh.ok("presign_media", **FILE)
+    text, data = await empty_agent.expect_ok("presign_media", **FILE)
     assert text == (
         "Upload «photo.png» (5 bytes) within 300 s: PUT the bytes to upload_url with Content-Type «image/png» and no Authorization "
         f"header.\nupload_url: {data['upload_url']}\npublic_url: {data['public_url']}\n"
@@ -24,11 +24,11 @@ async def test_upload_url_works_as_the_answer_says(fresh):
     )
     assert data["expires_in_seconds"] == 300
     assert data["public_url"].endswith(data["key"])
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(fresh.sandbox.storage_app)) as storage:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(empty_agent.sandbox.storage_app)) as storage:
         put = await storage.put(data["upload_url"], content=b"bytes", headers={"content-type": "image/png"})
         assert put.status_code == 200
         assert (await storage.get(data["public_url"])).content == b"bytes"
-    text, _ = await fresh.ok(
+    text, _ = await empty_agent.expect_ok(
         "create_post",
         content="Fresh",
         platforms=["instagram"],
@@ -45,9 +45,9 @@ async def test_upload_url_works_as_the_answer_says(fresh):
         {"filename": "photo.png", "contentType": "image/png", "size": "5"},
     ],
 )
-async def test_spelling_of_the_api_is_accepted(fresh, arguments):
+async def test_spelling_of_the_api_is_accepted(empty_agent, arguments):
     """It calls the size `size`."""
-    await fresh.ok("presign_media", **arguments)
+    await empty_agent.expect_ok("presign_media", **arguments)
 
 
 @pytest.mark.parametrize(
@@ -62,27 +62,27 @@ async def test_spelling_of_the_api_is_accepted(fresh, arguments):
         ({"size_bytes": 10**12}, "No upload URL made: the API refused the request (400). API said: «"),
     ],
 )
-async def test_unsuitable_file_is_refused(fresh, change, words):
+async def test_unsuitable_file_is_refused(empty_agent, change, words):
     """By us if the rule is ours, else by the API."""
-    assert (await fresh.refused("presign_media", **FILE | change)).startswith(words)
+    assert (await empty_agent.expect_error("presign_media", **FILE | change)).startswith(words)
 
 
-async def test_upload_urls_count_as_uploads(connect, tmp_path):
+async def test_upload_urls_count_as_uploads(connect_agent, tmp_path):
     """Each once, together with uploads made here; refused ones don't count."""
     (tmp_path / "photo.png").write_bytes(PNG)
-    async with connect(media_dirs=(tmp_path.resolve(),), max_uploads_per_hour=2) as agent:
-        await agent.refused("presign_media", **FILE | {"content_type": "application/zip"})
-        await agent.ok("presign_media", **FILE)
-        await agent.ok("upload_media", source="photo.png")
+    async with connect_agent(media_dirs=(tmp_path.resolve(),), max_uploads_per_hour=2) as agent:
+        await agent.expect_error("presign_media", **FILE | {"content_type": "application/zip"})
+        await agent.expect_ok("presign_media", **FILE)
+        await agent.expect_ok("upload_media", source="photo.png")
         for tool, arguments, what in (
             ("presign_media", FILE, "No upload URL made"),
             ("upload_media", {"source": "photo.png"}, "File not uploaded"),
         ):
-            assert await agent.refused(tool, **arguments) == (
+            assert await agent.expect_error(tool, **arguments) == (
                 f"{what}: TTP_MAX_UPLOADS_PER_HOUR allows 2 uploads an hour and that is used up. The next one is allowed at "
                 "2026-11-24T09:02:00.000Z; nothing was sent. Only the person who configured the server can change the limit."
             )
-        history = await agent.assembly.app.ledger.read_history(NOW)
+        history = await agent.runtime.app.ledger.read_history(NOW)
     assert sorted((each.tool, each.outcome) for each in history) == [
         ("presign_media", "not_done"),
         ("presign_media", "uploaded"),
@@ -90,9 +90,9 @@ async def test_upload_urls_count_as_uploads(connect, tmp_path):
     ]
 
 
-async def test_lost_response_is_safe_to_retry(connect):
+async def test_lost_response_is_safe_to_retry(connect_agent):
     """No post can result from it."""
-    async with connect(demo_posts=False, through=Fault) as agent:
+    async with connect_agent(demo_posts=False, through=Fault) as agent:
         agent.sandbox.app.turn, agent.sandbox.app.lasting = 0, True
-        words = await agent.refused("presign_media", **FILE)
+        words = await agent.expect_error("presign_media", **FILE)
     assert words == "No upload URL made: no response. At most an unused upload URL was created; trying again is safe."

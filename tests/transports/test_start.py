@@ -10,7 +10,7 @@ TRANSPORTS = ([], ["--transport", "http"], ["--transport", "sse"])
 
 
 @pytest.fixture
-def start(monkeypatch, capsys, tmp_path):
+def run_program(monkeypatch, capsys, tmp_path):
     """Runs the program with an environment of its own; returns exit code and stderr."""
 
     def run(arguments, **environment):
@@ -40,8 +40,8 @@ def start(monkeypatch, capsys, tmp_path):
         ("TTP_STATE_URL", "mysql://host/db"),
     ],
 )
-def test_wrong_setting_is_one_line_that_names_it(start, transport, sandbox, name, value):
-    code, line = start([*sandbox, *transport], **{name: value})
+def test_wrong_setting_is_one_line_that_names_it(run_program, transport, sandbox, name, value):
+    code, line = run_program([*sandbox, *transport], **{name: value})
     assert (code, line.count("\n")) == (2, 1)
     assert line.startswith(f"ttp-mcp: {name} ")
     assert value not in line
@@ -49,17 +49,17 @@ def test_wrong_setting_is_one_line_that_names_it(start, transport, sandbox, name
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("flag", ["--log-level", "--host", "--path"])
-def test_placeholder_in_a_flag_is_one_line_that_names_it(start, transport, flag):
-    code, line = start([*transport, flag, "${NAME}"])
+def test_placeholder_in_a_flag_is_one_line_that_names_it(run_program, transport, flag):
+    code, line = run_program([*transport, flag, "${NAME}"])
     assert (code, line.count("\n")) == (2, 1)
     assert line.startswith(f"ttp-mcp: {flag} ")
 
 
-def test_transport_is_understood_in_any_case(start):
-    code, line = start(["--transport", "HTTP", "--path", "mcp"])
+def test_transport_is_understood_in_any_case(run_program):
+    code, line = run_program(["--transport", "HTTP", "--path", "mcp"])
     assert (code, line.split(" ")[:2]) == (2, ["ttp-mcp:", "--path"])
 
 
-def test_command_reports_a_wrong_setting_in_the_same_line(start):
-    code, line = start(["tools"], TTP_ACCESS="${TTP_ACCESS:-read}")
+def test_command_reports_a_wrong_setting_in_the_same_line(run_program):
+    code, line = run_program(["tools"], TTP_ACCESS="${TTP_ACCESS:-read}")
     assert (code, line.split(" ")[:2]) == (2, ["ttp-mcp:", "TTP_ACCESS"])

@@ -75,7 +75,7 @@ class Server:
 
     def call_for_text(self, tool: str, **arguments: object) -> str:
         """Call a tool and return its text."""
-        return text_of(self.finish(self.begin(tool, **arguments)))
+        return read_text(self.finish(self.begin(tool, **arguments)))
 
     def close(self) -> int:
         """Close the input and return the exit code."""
@@ -123,9 +123,9 @@ class HttpServer:
 
     def call_for_text(self, tool: str, **arguments: object) -> str:
         """Call a tool and return its text."""
-        return text_of(self.finish(self.begin(tool, **arguments)))
+        return read_text(self.finish(self.begin(tool, **arguments)))
 
 
-def text_of(result: dict[str, Any]) -> str:
+def read_text(result: dict[str, Any]) -> str:
     """Return the text of a tool's result."""
     return result["content"][0]["text"]

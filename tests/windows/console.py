@@ -13,7 +13,7 @@ import sys
 from ctypes import wintypes
 from typing import Any
 
-from tests.windows.client import HttpServer, Server, text_of
+from tests.windows.client import HttpServer, Server, read_text
 
 EVENTS = {"break": 1, "close": 2}
 
@@ -56,7 +56,7 @@ def main(event: str, scheduled_at: str, transport: str) -> None:
     print("ready", flush=True)  # noqa: T201 - the smoke test waits for it
     if event in EVENTS:
         send_event(server.process, EVENTS[event])
-    answer = text_of(server.finish(write)).partition(" for ")[0].partition(":")[0]
+    answer = read_text(server.finish(write)).partition(" for ")[0].partition(":")[0]
     # One short string: a console may split and redraw output that is written in parts.
     print(f"answer {answer}, exit code {server.process.wait(300)}.", flush=True)  # noqa: T201 - the result
 

@@ -21,8 +21,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from tests.support.media_files import png
-from tests.windows.client import Server, text_of
+from tests.support.media_files import build_png
+from tests.windows.client import Server, read_text
 
 # Far more than any part takes, even on a machine that is busy with twenty other programs.
 PART_SECONDS = 600
@@ -53,7 +53,7 @@ STATE = f"ttp state {'-'.join(sys.argv[2:])}"
 ENVIRONMENT = {**os.environ, "TTP_MEDIA_DIRS": FOLDER, "TTP_STATE_DIR": f"C:\\{STATE}", "TTP_TIMEZONE": "UTC"}
 
 
-def start(**variables: str) -> Server:
+def start_server(**variables: str) -> Server:
     """Start a server."""
     return Server(WINDOWS, {**ENVIRONMENT, **variables})
 
@@ -73,14 +73,14 @@ def upload_every_path() -> None:
     """Upload a file by every form of its path."""
     folder = DRIVE / FOLDER[3:]
     (DRIVE / "secret").mkdir(exist_ok=True)
-    (DRIVE / "secret" / "photo.png").write_bytes(png(padding=2000))
+    (DRIVE / "secret" / "photo.png").write_bytes(build_png(padding=2000))
     folder.mkdir(exist_ok=True)
-    (folder / "my photo.png").write_bytes(png(padding=1000))
+    (folder / "my photo.png").write_bytes(build_png(padding=1000))
     # Wine shows links of Linux to Windows programs.
     for name, target in (("link.png", DRIVE / "secret" / "photo.png"), ("linked", DRIVE / "secret")):
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(target)
-    server = start()
+    server = start_server()
     for source, is_uploaded in PATHS.items():
         answer = server.call_for_text("upload_media", source=source)
         assert answer.startswith("Uploaded «" if is_uploaded else "Not uploaded: "), (source, answer)
@@ -89,7 +89,7 @@ def upload_every_path() -> None:
 
 def call_every_tool() -> None:
     """Call every tool that the server lists."""
-    server = start()
+    server = start_server()
     called = {"upload_media"}
 
     def call(tool: str, **arguments: object) -> dict:
@@ -126,7 +126,7 @@ def call_every_tool() -> None:
 
 def send_bad_lines() -> None:
     """An overlong line and lines without a message get an error; the next call succeeds."""
-    server = start()
+    server = start_server()
     for line, code in ((b'{"a":"' + b"a" * (8 << 20) + b'"}', -32600), (b"{not json", -32700), (b"[]", -32600)):
         server.write(line)
         response = server.read()
@@ -146,7 +146,7 @@ def leave_stderr_unread() -> None:
 
 def replay_the_handshake() -> None:
     """The second start replays the record of the first, hands over to the real server at a call, and exits when its input closes."""
-    first = start()
+    first = start_server()
     tools = first.request("tools/list", {})
     assert first.close() == 0
     second = Server([*WINDOWS, "-X", "importtime"], ENVIRONMENT)
@@ -155,7 +155,7 @@ def replay_the_handshake() -> None:
     modules = second.process.stderr.read()
     assert b"ttp_mcp.process" in modules
     assert b"ttp_mcp.factory" not in modules
-    third = start()
+    third = start_server()
     assert third.request("tools/list", {}) == tools
     assert "linkedin" in third.call_for_text("list_integrations")
     assert third.close() == 0
@@ -163,7 +163,7 @@ def replay_the_handshake() -> None:
 
 def end_the_parent_in_a_replay() -> None:
     """A process that only replays exits with its parent, whose end closes its input."""
-    start().close()
+    start_server().close()
     parent = subprocess.Popen([*WINDOWS, "-m", "tests.windows.parent"], env=ENVIRONMENT, stdin=-1, stdout=-1, stderr=-1)
     assert parent.stdout.readline().strip() == b"answered", parent.stderr.read()
     parent.stdin.close()
@@ -174,12 +174,12 @@ def end_the_parent_in_a_replay() -> None:
 def close_input_in_a_write(seconds: int, expected: str) -> None:
     """A write in flight when the input closes gets its result; one that takes too long is abandoned."""
     delay_writes(seconds)
-    server = start()
+    server = start_server()
     # Loads the modules of a write.
     server.call("list_integrations")
     write = server.begin("create_post", content="At the end.", account_ids=["linkedin"], scheduled_at=make_time(4))
     server.process.stdin.close()
-    answer = text_of(server.finish(write))
+    answer = read_text(server.finish(write))
     assert answer.startswith(expected), answer
     assert server.process.wait() == 0
 
@@ -213,7 +213,7 @@ def send_console_event_in_a_write(event: str, transport: str, seconds: int, expe
 
 def check_who_can_read_the_ledger() -> None:
     """check_setup warns of a ledger that others can read; Wine shows a file's Linux mode as its access rights."""
-    server = start()
+    server = start_server()
     server.call("create_post", content="A draft.", account_ids=["linkedin"])
     for mode, is_warned in ((0o644, True), (0o600, False)):
         (DRIVE / STATE / "ledger.db").chmod(mode)
@@ -227,7 +227,7 @@ def share_state_in_postgresql() -> None:
     url = os.environ["TTP_TEST_POSTGRESQL_URL"]
     post = {"content": f"Shared {time.time_ns()}.", "account_ids": ["linkedin"], "scheduled_at": make_time(8)}
     for outcome in ("created", "already_created"):
-        server = start(TTP_STATE_URL=url)
+        server = start_server(TTP_STATE_URL=url)
         created = server.call("create_post", **post)
         assert created["outcome"] == outcome, created
         assert server.close() == 0

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.asgi import answer, nowhere, once
+from tests.asgi import discard_message, make_receive, send_response
 from tests.support.workspaces import open_workspace
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import Post, PostCreate
@@ -71,10 +71,10 @@ class Faults:
                 asyncio.get_running_loop().call_soon(advance_loop_clock, self.read_seconds)
                 await anyio.sleep(self.read_seconds)
             if self.gateway_lost:
-                await answer(send, 404, b"<html>", "text/html")
+                await send_response(send, 404, b"<html>", "text/html")
                 return
             if self.lagging and not scope["path"].endswith("/posts"):
-                await answer(send, 404, b'{"success": false, "message": "Post not found."}')
+                await send_response(send, 404, b'{"success": false, "message": "Post not found."}')
                 return
             await self._app(scope, receive, self._tidied(send))
             return
@@ -83,8 +83,8 @@ class Faults:
         message = await receive()
         body: Message = {"type": "http.request", "body": message.get("body", b""), "more_body": False}
 
-        async def commit(send: Send = nowhere) -> None:
-            await self._app(scope, once(body), send)
+        async def commit(send: Send = discard_message) -> None:
+            await self._app(scope, make_receive(body), send)
 
         await self._fail(fault, commit, send)
 
@@ -102,23 +102,23 @@ class Faults:
                 raise ConnectionResetError
             case "502 after commit":
                 await commit()
-                await answer(send, 502)
+                await send_response(send, 502)
             case "page after commit":
                 await commit()
-                await answer(send, 200, b"<html>")
+                await send_response(send, 200, b"<html>")
             case "not connected":
                 raise httpx2.ConnectError("")
             case "crash":
                 raise RuntimeError("a bug")
             case "404 page":
-                await answer(send, 404, b"<html>", "text/html")
+                await send_response(send, 404, b"<html>", "text/html")
             case "404 page after commit":
                 await commit()
-                await answer(send, 404, b"<html>", "text/html")
+                await send_response(send, 404, b"<html>", "text/html")
             case "404":
-                await answer(send, 404, b"{}")
+                await send_response(send, 404, b"{}")
             case "409":
-                await answer(send, 409, b'{"success": false, "message": "busy"}')
+                await send_response(send, 409, b'{"success": false, "message": "busy"}')
             case "held, then committed":
                 self.held.set()
                 await self.release.wait()
@@ -127,7 +127,7 @@ class Faults:
             case "held, then refused":
                 self.held.set()
                 await self.release.wait()
-                await answer(send, 409, b'{"success": false, "message": "busy"}')
+                await send_response(send, 409, b'{"success": false, "message": "busy"}')
             case _:
                 raise AssertionError(fault)
 
@@ -156,7 +156,7 @@ class Faults:
 
 
 @dataclass
-class World:
+class Harness:
     """A sandbox, its faults, and everything over them."""
 
     time: VirtualTime
@@ -168,7 +168,7 @@ class World:
     writes: Writer
     accounts: dict[str, str] = field(default_factory=dict[str, str])
 
-    def another(self, **options: object) -> Writer:
+    def make_writer(self, **options: object) -> Writer:
         """Return the writer of another process over the same state."""
         time = self.time
         return Writer(
@@ -181,7 +181,7 @@ class World:
         )
 
     @asynccontextmanager
-    async def held_create(self) -> AsyncGenerator[tuple[list[Created], anyio.CancelScope]]:
+    async def hold_create(self) -> AsyncGenerator[tuple[list[Created], anyio.CancelScope]]:
         """Start a create and hold its request; yield its eventual result and the scope that cancels its caller."""
         self.faults.script = ["held, then committed"]
         results: list[Created] = []
@@ -196,7 +196,7 @@ class World:
 
     def client(self) -> ApiClient:
         """Create a client that has no response from the API yet."""
-        return _client(self.sandbox, self.faults, self.time)
+        return _make_client(self.sandbox, self.faults, self.time)
 
     def post(
         self, content: str = "Doors open at ten", account: str = "linkedin", at: datetime | None = DUE
@@ -210,7 +210,7 @@ class World:
         return [record.outcome for record in await self.ledger.read_history(START - timedelta(days=1))]
 
 
-def _client(sandbox: Sandbox, faults: Faults, time: VirtualTime) -> ApiClient:
+def _make_client(sandbox: Sandbox, faults: Faults, time: VirtualTime) -> ApiClient:
     return ApiClient(
         Http(
             base_url=sandbox.api_url,
@@ -222,15 +222,15 @@ def _client(sandbox: Sandbox, faults: Faults, time: VirtualTime) -> ApiClient:
 
 
 @asynccontextmanager
-async def _open(folder: Path) -> AsyncGenerator[World]:
+async def _open_harness(folder: Path) -> AsyncGenerator[Harness]:
     time = VirtualTime()
     with open_workspace(folder / "sandbox", time.clock) as sandbox:
         faults = Faults(sandbox.app, time)
-        api = _client(sandbox, faults, time)
+        api = _make_client(sandbox, faults, time)
         state = SqliteStore(folder / "state")
         ledger = Ledger(state, scope_of(api.base_url, api.token, None), time.clock.now)
         writes = Writer(api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now)
-        found = World(time, sandbox, faults, api, state, ledger, writes)
+        found = Harness(time, sandbox, faults, api, state, ledger, writes)
         for account in await api.integrations.list():
             found.accounts.setdefault(account.platform, account.id)
         yield found
@@ -239,13 +239,13 @@ async def _open(folder: Path) -> AsyncGenerator[World]:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncGenerator[World]:
+async def harness(tmp_path: Path) -> AsyncGenerator[Harness]:
     """A world in one process and in virtual time."""
-    async with _open(tmp_path) as found:
+    async with _open_harness(tmp_path) as found:
         yield found
 
 
 @pytest.fixture
-def open_world() -> Callable[[Path], AbstractAsyncContextManager[World]]:
+def open_harness() -> Callable[[Path], AbstractAsyncContextManager[Harness]]:
     """Open a world in a folder, for tests that need many."""
-    return _open
+    return _open_harness

@@ -52,15 +52,15 @@ Key = tuple[str, str, datetime | None]
 class Histories(RuleBasedStateMachine):
     """One user, two processes over one ledger, and the dashboard."""
 
-    open_world: Callable[[Path], object]
+    open_harness: Callable[[Path], object]
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="ttp-history-"))
         self.runner = asyncio.Runner()
-        self.opened = type(self).open_world(self.folder)
-        self.world = self._run(self.opened.__aenter__())
-        self.processes = (self.world.writes, self.world.another())
+        self.opened = type(self).open_harness(self.folder)
+        self.harness = self._run(self.opened.__aenter__())
+        self.processes = (self.harness.writes, self.harness.make_writer())
         self.extra: Counter[Key] = Counter()
         self.unknown: set[Key] = set()
 
@@ -69,17 +69,17 @@ class Histories(RuleBasedStateMachine):
 
     def _posts(self) -> list[Post]:
         return [
-            post for post in self._run(self.world.api.posts.list()) if post.content in TEXTS and not post.published_at
+            post for post in self._run(self.harness.api.posts.list()) if post.content in TEXTS and not post.published_at
         ]
 
     def _keys(self, post: PostCreate) -> set[Key]:
         return {(post.content, account, post.scheduled_at) for account in post.account_ids}
 
     def _post(self, text: str, to: str, scheduled: bool) -> PostCreate:
-        linkedin, twitter = self.world.accounts["linkedin"], self.world.accounts["twitter"]
+        linkedin, twitter = self.harness.accounts["linkedin"], self.harness.accounts["twitter"]
         accounts = {"linkedin": (linkedin,), "twitter": (twitter,), "both": (linkedin, twitter)}[to]
         due = START + timedelta(days=20) if scheduled else None
-        return replace(self.world.post(text, at=due), account_ids=accounts)
+        return replace(self.harness.post(text, at=due), account_ids=accounts)
 
     @rule(
         text=st.sampled_from(TEXTS),
@@ -93,12 +93,12 @@ class Histories(RuleBasedStateMachine):
         """Create a post as an agent, perhaps again."""
         post = self._post(text, to, scheduled)
         before = {each.id for each in self._posts()}
-        self.world.faults.script = [fault]
-        self.world.faults.writes.clear()
+        self.harness.faults.script = [fault]
+        self.harness.faults.writes.clear()
         outcome, post_id = self._run(self._create(self.processes[process], post, wanted))
-        self.world.faults.script = []
+        self.harness.faults.script = []
         after = {each.id for each in self._posts()}
-        sent = len(self.world.faults.writes)
+        sent = len(self.harness.faults.writes)
         if wanted:
             self.extra.update(self._keys(post))
         if outcome == "created":
@@ -131,13 +131,13 @@ class Histories(RuleBasedStateMachine):
         if not there:
             return
         post = there[which % len(there)]
-        self.world.faults.script = [fault]
+        self.harness.faults.script = [fault]
         outcome = self._run(self._delete(self.processes[process], post.id))
-        self.world.faults.script = []
+        self.harness.faults.script = []
         left = post.id in {each.id for each in self._posts()}
         assert left == (outcome in ("unknown", "refused"))
         if outcome == "deleted":
-            assert self._run(self.world.ledger.find_deleted_post(post.id)) == post
+            assert self._run(self.harness.ledger.find_deleted_post(post.id)) == post
 
     async def _delete(self, writes: Writer, post_id: str) -> str:
         try:
@@ -148,27 +148,27 @@ class Histories(RuleBasedStateMachine):
             return "refused"
 
     @rule(text=st.sampled_from(TEXTS), to=st.sampled_from(("linkedin", "both")), scheduled=st.booleans())
-    def somebody_else_creates(self, text: str, to: str, scheduled: bool) -> None:
+    def create_in_dashboard(self, text: str, to: str, scheduled: bool) -> None:
         """Create a post in the dashboard, without other writes in the next seconds."""
         post = self._post(text, to, scheduled)
-        self._run(self.world.api.posts.create(post))
+        self._run(self.harness.api.posts.create(post))
         self.extra.update(self._keys(post))
-        self.world.time.clock.move(5)
+        self.harness.time.clock.move(5)
 
     @rule(seconds=st.sampled_from((1, 30, 100)))
     def time_passes(self, seconds: int) -> None:
         """Advance the clock by seconds, in total far less than the window of duplicates."""
-        self._run(self.world.time.sleep(seconds))
+        self._run(self.harness.time.sleep(seconds))
 
     def teardown(self) -> None:
         try:
-            self._run(self.world.time.sleep(60))
+            self._run(self.harness.time.sleep(60))
             counts = Counter(
                 (post.content, account, post.scheduled_at) for post in self._posts() for account in post.account_ids
             )
             # Two may exist if a duplicate was allowed, or if one was created in the dashboard.
             assert all(count <= 1 + self.extra[key] for key, count in counts.items()), "a post is there twice"
-            assert None not in self._run(self.world.outcomes())
+            assert None not in self._run(self.harness.outcomes())
             assert all(writes.in_flight.count == 0 for writes in self.processes)
         finally:
             self._run(self.opened.__aexit__(None, None, None))
@@ -177,17 +177,17 @@ class Histories(RuleBasedStateMachine):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _histories(open_world: Callable[[Path], object]) -> type[Histories]:
-    return type("OpenedHistories", (Histories,), {"open_world": staticmethod(open_world)})
+def _make_histories(open_harness: Callable[[Path], object]) -> type[Histories]:
+    return type("OpenedHistories", (Histories,), {"open_harness": staticmethod(open_harness)})
 
 
-def test_every_history_keeps_the_promises(open_world: Callable[[Path], object]) -> None:
+def test_every_history_keeps_the_promises(open_harness: Callable[[Path], object]) -> None:
     """No duplicates, no false results, and an outcome for each write."""
-    run_state_machine_as_test(_histories(open_world), settings=PROFILE)
+    run_state_machine_as_test(_make_histories(open_harness), settings=PROFILE)
 
 
 def test_history_without_reservations_breaks_them(
-    open_world: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+    open_harness: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the guard, the same search finds a duplicate."""
     begin = Ledger.begin_create
@@ -197,4 +197,4 @@ def test_history_without_reservations_breaks_them(
 
     monkeypatch.setattr(Ledger, "begin_create", begin_always)
     with pytest.raises((AssertionError, ExceptionGroup)):
-        run_state_machine_as_test(_histories(open_world), settings=settings(PROFILE, phases=[Phase.generate]))
+        run_state_machine_as_test(_make_histories(open_harness), settings=settings(PROFILE, phases=[Phase.generate]))

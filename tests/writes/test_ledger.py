@@ -56,17 +56,17 @@ class CountingState(SqliteStore):
 
 
 @pytest.mark.requirement("writes.price")
-async def test_write_costs_one_commit_before_and_one_after_and_no_read(world, tmp_path: Path) -> None:
+async def test_write_costs_one_commit_before_and_one_after_and_no_read(harness, tmp_path: Path) -> None:
     """And one request: a create isn't preceded by a list."""
     state = CountingState(tmp_path / "counting")
-    world.ledger = Ledger(state, "scope", world.time.clock.now)
-    writes = world.another(limits=HourlyLimits(posts=100, deletes=100))
+    harness.ledger = Ledger(state, "scope", harness.time.clock.now)
+    writes = harness.make_writer(limits=HourlyLimits(posts=100, deletes=100))
 
-    created = await writes.create(world.post(), tool="create_post")
+    created = await writes.create(harness.post(), tool="create_post")
     assert (state.commits, state.looks) == (2, 0)
     await writes.delete(created.post_id or "", tool="delete_post", post=created.post)
     assert (state.commits, state.looks) == (4, 0)
-    assert world.faults.writes == ["POST", "DELETE"]
+    assert harness.faults.writes == ["POST", "DELETE"]
     await state.aclose()
 
 
@@ -109,33 +109,33 @@ async def test_process_that_is_killed_during_a_write_leaves_a_trace(tmp_path: Pa
 
 
 @pytest.mark.requirement("writes.ledger-faults")
-async def test_write_that_cannot_be_recorded_is_not_sent(world, tmp_path: Path) -> None:
+async def test_write_that_cannot_be_recorded_is_not_sent(harness, tmp_path: Path) -> None:
     """Without a ledger there is no write."""
-    world.ledger = Ledger(BrokenState(tmp_path / "broken"), "scope", world.time.clock.now)
+    harness.ledger = Ledger(BrokenState(tmp_path / "broken"), "scope", harness.time.clock.now)
 
     with pytest.raises(LedgerProblem):
-        await world.another().create(world.post(), tool="create_post")
+        await harness.make_writer().create(harness.post(), tool="create_post")
 
-    assert world.faults.writes == []
+    assert harness.faults.writes == []
 
 
 @pytest.mark.requirement("writes.ledger-faults")
 @pytest.mark.parametrize("fault", ["none", "lost after commit"])
 async def test_outcome_that_cannot_be_recorded_is_still_returned(
-    world, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+    harness, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The write has happened; its intent remains and is reported."""
     state = BrokenState(tmp_path / "broken")
     state.commits_left = 1
-    world.ledger = Ledger(state, "scope", world.time.clock.now)
-    world.faults.script = [fault]
+    harness.ledger = Ledger(state, "scope", harness.time.clock.now)
+    harness.faults.script = [fault]
 
-    writes = world.another()
-    created = await writes.create(world.post(), tool="create_post")
-    world.time.clock.move(120)
+    writes = harness.make_writer()
+    created = await writes.create(harness.post(), tool="create_post")
+    harness.time.clock.move(120)
 
     assert (created.outcome, created.recorded) == ("created", False)
-    (left,) = await world.ledger.list_unfinished()
+    (left,) = await harness.ledger.list_unfinished()
     assert left.tool == "create_post"
     assert re.fullmatch(
         r"The outcome of write [0-9a-f]{16} \(created\) could not be recorded: the ledger can't be used: the disk is full\.",
@@ -143,7 +143,7 @@ async def test_outcome_that_cannot_be_recorded_is_still_returned(
     )
     assert writes.in_flight.unresolved == 1
     state.commits_left = 1
-    await writes.create(world.post("Another"), tool="create_post")
+    await writes.create(harness.post("Another"), tool="create_post")
     assert (writes.in_flight.unresolved, writes.in_flight.count) == (2, 0)
     await state.aclose()
 
@@ -151,17 +151,17 @@ async def test_outcome_that_cannot_be_recorded_is_still_returned(
 @pytest.mark.requirement("writes.ledger-faults")
 @pytest.mark.parametrize("fault", ["none", "lost after commit", "lost before commit"])
 @pytest.mark.parametrize("kind", ["create", "delete", "publish"])
-async def test_result_reports_that_its_outcome_is_not_recorded(world, tmp_path: Path, kind: str, fault: str) -> None:
+async def test_result_reports_that_its_outcome_is_not_recorded(harness, tmp_path: Path, kind: str, fault: str) -> None:
     state = BrokenState(tmp_path / "broken")
     state.commits_left = 1
-    world.ledger = Ledger(state, "scope", world.time.clock.now)
-    post = await world.api.posts.create(world.post(at=None))
-    writes = world.another()
-    world.faults.script = [fault]
+    harness.ledger = Ledger(state, "scope", harness.time.clock.now)
+    post = await harness.api.posts.create(harness.post(at=None))
+    writes = harness.make_writer()
+    harness.faults.script = [fault]
 
     match kind:
         case "create":
-            done = await writes.create(world.post(), tool="create_post")
+            done = await writes.create(harness.post(), tool="create_post")
         case "delete":
             done = await writes.delete(post.id, tool="delete_post", post=post)
         case _:
@@ -187,18 +187,18 @@ class UnreadableLedger(Ledger):
 
 @pytest.mark.requirement("writes.ledger-faults")
 @pytest.mark.parametrize(("failures", "outcome"), [(2, "created"), (99, "unknown")])
-async def test_lost_response_has_an_outcome_if_the_ledger_cannot_be_read(world, failures: int, outcome: str) -> None:
+async def test_lost_response_has_an_outcome_if_the_ledger_cannot_be_read(harness, failures: int, outcome: str) -> None:
     """A later search may find the post; an error would mean that nothing was sent."""
-    world.ledger = UnreadableLedger(
-        world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now
+    harness.ledger = UnreadableLedger(
+        harness.state, scope_of(harness.api.base_url, harness.api.token, None), harness.time.clock.now
     )
-    world.ledger.failures = failures
-    world.faults.script = ["lost after commit"]
+    harness.ledger.failures = failures
+    harness.faults.script = ["lost after commit"]
 
-    created = await world.another().create(world.post(), tool="create_post")
+    created = await harness.make_writer().create(harness.post(), tool="create_post")
 
     assert created.outcome == outcome
-    assert await world.outcomes() == [outcome]
+    assert await harness.outcomes() == [outcome]
 
 
 def list_log_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
@@ -209,36 +209,36 @@ def list_log_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
 
 
 @pytest.mark.requirement("writes.audit")
-async def test_write_without_a_token_is_logged_too(world, caplog: pytest.LogCaptureFixture) -> None:
+async def test_write_without_a_token_is_logged_too(harness, caplog: pytest.LogCaptureFixture) -> None:
     """It is refused before it is sent."""
     caplog.set_level(logging.INFO, logger="ttp_mcp.writes.writer")
-    api = ApiClient(Http(base_url=world.sandbox.api_url, token=None, app=world.faults))
+    api = ApiClient(Http(base_url=harness.sandbox.api_url, token=None, app=harness.faults))
     with pytest.raises(TokenMissing):
-        await Writer(api, world.ledger, now=world.time.clock.now).create(world.post(), tool="create_post")
+        await Writer(api, harness.ledger, now=harness.time.clock.now).create(harness.post(), tool="create_post")
 
     (line,) = list_log_lines(caplog)
     assert (line["token"], line["outcome"], line["why"]) == (None, "not_done", "TokenMissing")
-    assert world.faults.writes == []
+    assert harness.faults.writes == []
 
 
 @pytest.mark.requirement("writes.audit")
-async def test_each_write_logs_one_line_without_its_content(world, caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_write_logs_one_line_without_its_content(harness, caplog: pytest.LogCaptureFixture) -> None:
     """Ids and digests, never the text or the token."""
     caplog.set_level(logging.INFO, logger="ttp_mcp.writes.writer")
-    post = world.post("A secret surprise")
-    world.faults.script = ["commits late", "409"]
-    created = await world.writes.create(post, tool="create_post")
+    post = harness.post("A secret surprise")
+    harness.faults.script = ["commits late", "409"]
+    created = await harness.writes.create(post, tool="create_post")
     with pytest.raises(ValidationFailed):
-        await world.writes.create(world.post("Refused"), tool="create_post")
-    await world.writes.delete(created.post_id or "", tool="delete_post")
+        await harness.writes.create(harness.post("Refused"), tool="create_post")
+    await harness.writes.delete(created.post_id or "", tool="delete_post")
 
     lines = list_log_lines(caplog)
-    assert lines[0].pop("write") == next(each.write_id for each in await world.ledger.read_history(START))
+    assert lines[0].pop("write") == next(each.write_id for each in await harness.ledger.read_history(START))
     assert lines[0] == {
         "kind": "create",
         "tool": "create_post",
         "at": "2026-11-24T10:00:00.000Z",
-        "token": Token(world.sandbox.token).fingerprint,
+        "token": Token(harness.sandbox.token).fingerprint,
         "digest": content_digest(post)[:16],
         "outcome": "created",
         "post_id": created.post_id,
@@ -250,4 +250,4 @@ async def test_each_write_logs_one_line_without_its_content(world, caplog: pytes
         ("delete", "deleted", created.post_id, None),
     ]
     assert "secret" not in caplog.text
-    assert world.sandbox.token not in caplog.text
+    assert harness.sandbox.token not in caplog.text

@@ -13,9 +13,9 @@ from ttp_mcp.writes.outcomes import HourlyLimits, LimitReached, Published
 from ttp_mcp.writes.publication import find_accounts_with, has_started, is_due, list_delivered, list_failed
 
 
-async def make_draft(world) -> Post:
-    post = await world.api.posts.create(world.post(at=None))
-    world.faults.writes.clear()
+async def make_draft(harness) -> Post:
+    post = await harness.api.posts.create(harness.post(at=None))
+    harness.faults.writes.clear()
     return post
 
 
@@ -34,143 +34,143 @@ async def make_draft(world) -> Post:
     ],
 )
 async def test_lost_response_is_resolved_by_the_status_of_the_post(
-    world, fault: str, outcome: str, status: str
+    harness, fault: str, outcome: str, status: str
 ) -> None:
-    post = await make_draft(world)
-    world.faults.script = [fault]
+    post = await make_draft(harness)
+    harness.faults.script = [fault]
 
-    published = await world.writes.publish(post, tool="publish_post")
+    published = await harness.writes.publish(post, tool="publish_post")
 
     assert (published.cause is None) == (fault == "none")
     assert published == Published(outcome, START, published.post, cause=published.cause)
     assert (published.post.id, published.post.status) == (post.id, status)
-    assert (await world.api.posts.get(post.id)).status == status
-    assert world.faults.writes == ["POST"]
-    assert await world.outcomes() == [outcome]
+    assert (await harness.api.posts.get(post.id)).status == status
+    assert harness.faults.writes == ["POST"]
+    assert await harness.outcomes() == [outcome]
 
 
 @pytest.mark.requirement("writes.publish")
 @pytest.mark.parametrize(("before", "outcome"), [("draft", "queued"), ("failed", "unknown")])
-async def test_failed_status_proves_a_publish_only_if_it_is_new(world, before: str, outcome: str) -> None:
-    post = await make_draft(world)
-    set_status(world, post, before)
-    post = await world.api.posts.get(post.id)
+async def test_failed_status_proves_a_publish_only_if_it_is_new(harness, before: str, outcome: str) -> None:
+    post = await make_draft(harness)
+    set_status(harness, post, before)
+    post = await harness.api.posts.get(post.id)
 
     async def fail() -> None:
-        set_status(world, post, "failed")
+        set_status(harness, post, "failed")
 
-    world.time.plan(0.1, fail)
-    world.faults.script = ["lost before commit"]
+    harness.time.plan(0.1, fail)
+    harness.faults.script = ["lost before commit"]
 
-    published = await world.writes.publish(post, tool="publish_post")
+    published = await harness.writes.publish(post, tool="publish_post")
 
     assert (published.outcome, published.post.status) == (outcome, "failed")
 
 
-def set_status(world, post: Post, status: str) -> None:
-    with world.sandbox.store.writing() as db:
+def set_status(harness, post: Post, status: str) -> None:
+    with harness.sandbox.store.writing() as db:
         db.execute("UPDATE posts SET status = ? WHERE id = ?", (status, post.id))
 
 
 @pytest.mark.requirement("writes.publish")
 @pytest.mark.parametrize(("fault", "state"), [("none", "queued"), ("lost before commit", "unknown")])
-async def test_second_publish_is_not_sent_while_the_first_may_arrive(world, fault: str, state: str) -> None:
-    post = await make_draft(world)
-    world.faults.script = [fault]
-    first = await world.writes.publish(post, tool="publish_post")
+async def test_second_publish_is_not_sent_while_the_first_may_arrive(harness, fault: str, state: str) -> None:
+    post = await make_draft(harness)
+    harness.faults.script = [fault]
+    first = await harness.writes.publish(post, tool="publish_post")
 
-    again = await world.another().publish(post, tool="publish_post")
+    again = await harness.make_writer().publish(post, tool="publish_post")
 
     assert again == Published("already_queued", first.at, post, state)
-    assert world.faults.writes == ["POST"]
+    assert harness.faults.writes == ["POST"]
 
 
 @pytest.mark.requirement("writes.publish")
-async def test_publish_that_did_not_arrive_can_be_sent_90_seconds_later(world) -> None:
+async def test_publish_that_did_not_arrive_can_be_sent_90_seconds_later(harness) -> None:
     """By then the status of the post shows that nothing happened."""
-    post = await make_draft(world)
-    world.faults.script = ["lost before commit"]
-    await world.writes.publish(post, tool="publish_post")
-    world.time.clock.move(90)
+    post = await make_draft(harness)
+    harness.faults.script = ["lost before commit"]
+    await harness.writes.publish(post, tool="publish_post")
+    harness.time.clock.move(90)
 
-    again = await world.writes.publish(await world.api.posts.get(post.id), tool="publish_post")
+    again = await harness.writes.publish(await harness.api.posts.get(post.id), tool="publish_post")
 
     assert again.outcome == "queued"
-    assert world.faults.writes == ["POST", "POST"]
+    assert harness.faults.writes == ["POST", "POST"]
 
 
 @pytest.mark.requirement("writes.publish")
-async def test_refused_publish_leaves_no_trace_that_blocks(world) -> None:
-    post = await make_draft(world)
-    world.faults.script = ["409"]
+async def test_refused_publish_leaves_no_trace_that_blocks(harness) -> None:
+    post = await make_draft(harness)
+    harness.faults.script = ["409"]
     with pytest.raises(ValidationFailed):
-        await world.writes.publish(post, tool="publish_post")
+        await harness.writes.publish(post, tool="publish_post")
 
-    again = await world.writes.publish(post, tool="publish_post")
+    again = await harness.writes.publish(post, tool="publish_post")
 
     assert again.outcome == "queued"
-    assert sorted(await world.outcomes()) == ["not_done", "queued"]
+    assert sorted(await harness.outcomes()) == ["not_done", "queued"]
 
 
 @pytest.mark.requirement("writes.publish")
-async def test_api_without_the_endpoint_changes_nothing(world) -> None:
-    post = await make_draft(world)
-    set_vendor_endpoints(world.sandbox.store, on=False)
+async def test_api_without_the_endpoint_changes_nothing(harness) -> None:
+    post = await make_draft(harness)
+    set_vendor_endpoints(harness.sandbox.store, on=False)
 
     with pytest.raises(EndpointMissing):
-        await world.writes.publish(post, tool="publish_post")
+        await harness.writes.publish(post, tool="publish_post")
 
-    assert await world.outcomes() == ["not_done"]
-    assert (await world.api.posts.get(post.id)).status == "draft"
+    assert await harness.outcomes() == ["not_done"]
+    assert (await harness.api.posts.get(post.id)).status == "draft"
 
 
 @pytest.mark.requirement("writes.publish")
-async def test_publish_that_cannot_be_recorded_is_not_sent(world, monkeypatch: pytest.MonkeyPatch) -> None:
-    post = await make_draft(world)
+async def test_publish_that_cannot_be_recorded_is_not_sent(harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = await make_draft(harness)
 
     async def fail(*_: object) -> str:
         raise LedgerProblem("the disk is full")
 
-    monkeypatch.setattr(world.state, "commit", fail)
+    monkeypatch.setattr(harness.state, "commit", fail)
     with pytest.raises(LedgerProblem):
-        await world.writes.publish(post, tool="publish_post")
+        await harness.writes.publish(post, tool="publish_post")
 
-    assert world.faults.writes == []
+    assert harness.faults.writes == []
 
 
 @pytest.mark.requirement("writes.limits")
-async def test_limit_of_posts_an_hour_counts_publishes(world) -> None:
+async def test_limit_of_posts_an_hour_counts_publishes(harness) -> None:
     """A create and a publish count as two."""
-    writes = world.another(limits=HourlyLimits(posts=2))
-    post = (await writes.create(world.post(at=None), tool="create_post")).post
+    writes = harness.make_writer(limits=HourlyLimits(posts=2))
+    post = (await writes.create(harness.post(at=None), tool="create_post")).post
     await writes.publish(post, tool="publish_post")
 
     with pytest.raises(LimitReached, match="TTP_MAX_POSTS_PER_HOUR allows 2"):
-        await writes.create(world.post("Another"), tool="create_post")
-    world.time.clock.move(100)
+        await writes.create(harness.post("Another"), tool="create_post")
+    harness.time.clock.move(100)
     with pytest.raises(LimitReached):
         await writes.publish(post, tool="publish_post")
 
 
 @pytest.mark.requirement("writes.retry")
-async def test_retry_for_the_same_accounts_is_made_once_at_any_time(world) -> None:
-    old = await make_draft(world)
-    first = await world.writes.create(world.post(), tool="publish_post", retries=old.id)
-    later = replace(world.post(), scheduled_at=START + timedelta(days=3))
+async def test_retry_for_the_same_accounts_is_made_once_at_any_time(harness) -> None:
+    old = await make_draft(harness)
+    first = await harness.writes.create(harness.post(), tool="publish_post", retries=old.id)
+    later = replace(harness.post(), scheduled_at=START + timedelta(days=3))
 
-    again = await world.another().create(later, tool="publish_post", retries=old.id)
+    again = await harness.make_writer().create(later, tool="publish_post", retries=old.id)
 
     assert (again.outcome, again.post_id) == ("already_created", first.post_id)
-    assert world.faults.writes == ["POST"]
+    assert harness.faults.writes == ["POST"]
 
 
 @pytest.mark.requirement("writes.retry")
-async def test_retry_whose_post_was_deleted_can_be_made_again(world) -> None:
-    old = await make_draft(world)
-    first = await world.writes.create(world.post(), tool="publish_post", retries=old.id)
-    await world.writes.delete(first.post_id, tool="delete_post")
+async def test_retry_whose_post_was_deleted_can_be_made_again(harness) -> None:
+    old = await make_draft(harness)
+    first = await harness.writes.create(harness.post(), tool="publish_post", retries=old.id)
+    await harness.writes.delete(first.post_id, tool="delete_post")
 
-    again = await world.writes.create(world.post(), tool="publish_post", retries=old.id)
+    again = await harness.writes.create(harness.post(), tool="publish_post", retries=old.id)
 
     assert again.outcome == "created"
 

@@ -22,32 +22,32 @@ pytestmark = pytest.mark.requirement("writes.lost-answers")
 KINDS = ("create", "delete", "publish")
 
 
-async def begin_each(world) -> dict[str, Callable[[Writer], Awaitable[object]]]:
+async def begin_each(harness) -> dict[str, Callable[[Writer], Awaitable[object]]]:
     """Begin one write of each kind."""
-    old = await world.api.posts.create(world.post("To be deleted"))
-    draft = await world.api.posts.create(world.post("To be published", at=None))
+    old = await harness.api.posts.create(harness.post("To be deleted"))
+    draft = await harness.api.posts.create(harness.post("To be published", at=None))
     return {
-        "create": lambda writes: writes.create(world.post(), tool="create_post"),
+        "create": lambda writes: writes.create(harness.post(), tool="create_post"),
         "delete": lambda writes: writes.delete(old.id, tool="delete_post", post=old),
         "publish": lambda writes: writes.publish(draft, tool="publish_post"),
     }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_search_reads_at_doubling_intervals_until_its_deadline(world, kind: str) -> None:
+async def test_search_reads_at_doubling_intervals_until_its_deadline(harness, kind: str) -> None:
     """The last read is at the deadline."""
     delays: list[float] = []
 
     async def sleep(seconds: float) -> None:
         delays.append(seconds)
-        await world.time.sleep(seconds)
+        await harness.time.sleep(seconds)
 
-    time = world.time
+    time = harness.time
     writes = Writer(
-        world.api, world.ledger, deadline_seconds=27.75, monotonic=time.monotonic, sleep=sleep, now=time.clock.now
+        harness.api, harness.ledger, deadline_seconds=27.75, monotonic=time.monotonic, sleep=sleep, now=time.clock.now
     )
-    begin = (await begin_each(world))[kind]
-    world.faults.script = ["lost before commit"]
+    begin = (await begin_each(harness))[kind]
+    harness.faults.script = ["lost before commit"]
 
     done = await begin(writes)
 
@@ -56,40 +56,40 @@ async def test_search_reads_at_doubling_intervals_until_its_deadline(world, kind
     assert delays == [0.25, 0.5, 1, 2, 4, 4, 4, 4, 4, 4]
 
 
-async def test_search_after_a_late_loss_takes_eight_seconds_at_least(world) -> None:
+async def test_search_after_a_late_loss_takes_eight_seconds_at_least(harness) -> None:
     """The request itself took almost all of the call's 30 s."""
-    async with world.held_create() as (created, _):
-        world.faults.reads_fail = True
-        world.time.clock.move(29)
-        world.faults.release.set()
+    async with harness.hold_create() as (created, _):
+        harness.faults.reads_fail = True
+        harness.time.clock.move(29)
+        harness.faults.release.set()
 
     assert (created[0].outcome, created[0].candidates) == ("unknown", ())
-    assert 29 + 4 < world.time.monotonic() <= 29 + 8
+    assert 29 + 4 < harness.time.monotonic() <= 29 + 8
 
 
 @pytest.mark.parametrize(("kind", "outcome"), [("create", "created"), ("delete", "deleted"), ("publish", "queued")])
-async def test_search_continues_after_a_failed_read(world, kind: str, outcome: str) -> None:
-    begin = (await begin_each(world))[kind]
-    world.faults.script = ["lost after commit"]
-    world.faults.reads_fail = True
+async def test_search_continues_after_a_failed_read(harness, kind: str, outcome: str) -> None:
+    begin = (await begin_each(harness))[kind]
+    harness.faults.script = ["lost after commit"]
+    harness.faults.reads_fail = True
 
     async def recover() -> None:
-        world.faults.reads_fail = False
+        harness.faults.reads_fail = False
 
     # A read retries its request for a few seconds.
-    world.time.plan(10, recover)
+    harness.time.plan(10, recover)
 
-    assert (await begin(world.writes)).outcome == outcome
-    assert await world.outcomes() == [outcome]
+    assert (await begin(harness.writes)).outcome == outcome
+    assert await harness.outcomes() == [outcome]
 
 
-async def test_read_that_hangs_is_abandoned(world) -> None:
+async def test_read_that_hangs_is_abandoned(harness) -> None:
     """Other processes rely on an outcome within 80 s."""
-    world.time.clock.move(100)
-    writes = world.another(deadline_seconds=0, min_search_seconds=0.25)
-    begins = await begin_each(world)
-    world.faults.script = ["lost after commit"] * 3
-    world.faults.reads_hang = True
+    harness.time.clock.move(100)
+    writes = harness.make_writer(deadline_seconds=0, min_search_seconds=0.25)
+    begins = await begin_each(harness)
+    harness.faults.script = ["lost after commit"] * 3
+    harness.faults.reads_hang = True
     outcomes: dict[str, str] = {}
 
     async def run(kind: str) -> None:
@@ -104,25 +104,25 @@ async def test_read_that_hangs_is_abandoned(world) -> None:
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-async def test_post_is_found_by_the_clock_of_the_api(world, hours: int) -> None:
+async def test_post_is_found_by_the_clock_of_the_api(harness, hours: int) -> None:
     """With a wrong clock on this machine, an equal post of a minute ago still isn't taken for the new one."""
-    old = await world.api.posts.create(world.post())
-    await world.api.aclose()
-    time = world.time
+    old = await harness.api.posts.create(harness.post())
+    await harness.api.aclose()
+    time = harness.time
     time.clock.move(60)
 
     def now():
         return time.clock.now() + timedelta(hours=hours)
 
     clocks = Clocks(monotonic=time.monotonic, sleep=time.sleep, jitter=lambda: 0.5, now=now)
-    token = Token(world.sandbox.token)
-    world.api = ApiClient(Http(base_url=world.sandbox.api_url, token=token, app=world.faults, clocks=clocks))
-    ledger = Ledger(world.state, scope_of(world.api.base_url, token, None), now)
-    writes = Writer(world.api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=now)
-    world.faults.script = ["lost after commit"]
+    token = Token(harness.sandbox.token)
+    harness.api = ApiClient(Http(base_url=harness.sandbox.api_url, token=token, app=harness.faults, clocks=clocks))
+    ledger = Ledger(harness.state, scope_of(harness.api.base_url, token, None), now)
+    writes = Writer(harness.api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=now)
+    harness.faults.script = ["lost after commit"]
 
-    created = await writes.create(world.post(), tool="create_post")
-    await world.api.aclose()
+    created = await writes.create(harness.post(), tool="create_post")
+    await harness.api.aclose()
 
     assert (created.outcome, created.reconciled) == ("created", True)
     assert created.at == START + timedelta(hours=hours, seconds=60)
@@ -131,21 +131,21 @@ async def test_post_is_found_by_the_clock_of_the_api(world, hours: int) -> None:
     assert created.post.created_at == START + timedelta(seconds=60)
 
 
-async def test_search_by_a_later_call_waits_for_a_slow_list(world) -> None:
-    world.faults.script = ["lost after commit"]
-    world.faults.reads_fail = True
-    first = await world.writes.create(world.post(), tool="create_post")
-    world.faults.reads_fail = False
-    world.faults.read_seconds = 1.2
+async def test_search_by_a_later_call_waits_for_a_slow_list(harness) -> None:
+    harness.faults.script = ["lost after commit"]
+    harness.faults.reads_fail = True
+    first = await harness.writes.create(harness.post(), tool="create_post")
+    harness.faults.reads_fail = False
+    harness.faults.read_seconds = 1.2
 
-    again = await world.writes.create(world.post(), tool="create_post")
+    again = await harness.writes.create(harness.post(), tool="create_post")
 
     assert (first.outcome, again.outcome, again.reconciled) == ("unknown", "already_created", True)
 
 
-async def test_post_that_is_found_at_the_last_moment_is_recorded_and_returned(world, monkeypatch) -> None:
+async def test_post_that_is_found_at_the_last_moment_is_recorded_and_returned(harness, monkeypatch) -> None:
     """The time for a read ends while the ledger records what it found."""
-    commit = world.state.commit
+    commit = harness.state.commit
 
     async def commit_slowly(*arguments: object) -> object:
         advance_loop_clock(60)
@@ -153,10 +153,10 @@ async def test_post_that_is_found_at_the_last_moment_is_recorded_and_returned(wo
             await anyio.lowlevel.checkpoint()
         return await commit(*arguments)
 
-    monkeypatch.setattr(world.state, "commit", commit_slowly)
-    world.faults.script = ["lost after commit"]
+    monkeypatch.setattr(harness.state, "commit", commit_slowly)
+    harness.faults.script = ["lost after commit"]
 
-    created = await world.writes.create(world.post(), tool="create_post")
+    created = await harness.writes.create(harness.post(), tool="create_post")
 
     assert (created.outcome, created.recorded) == ("created", True)
-    assert await world.outcomes() == ["created"]
+    assert await harness.outcomes() == ["created"]

@@ -19,34 +19,34 @@ from ttp_mcp.writes import startup_report
 pytestmark = pytest.mark.requirement("ledger.reported-at-start")
 
 
-def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+def list_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the logged warnings in order."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_report_is_empty_without_unfinished_writes(world, caplog: pytest.LogCaptureFixture) -> None:
+async def test_report_is_empty_without_unfinished_writes(harness, caplog: pytest.LogCaptureFixture) -> None:
     """A finished write and a missing ledger log nothing."""
-    await world.writes.create(world.post(), tool="create_post")
-    await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
+    await harness.writes.create(harness.post(), tool="create_post")
+    await startup_report.report_unfinished_writes(harness.ledger, sleep=harness.time.sleep)
 
-    assert lines(caplog) == []
+    assert list_warnings(caplog) == []
 
 
-async def test_open_write_is_reported_at_once_and_again_once_its_process_has_ended(world, caplog) -> None:
+async def test_open_write_is_reported_at_once_and_again_once_its_process_has_ended(harness, caplog) -> None:
     """Each check logs only new findings. A write that began after the start is this process's own."""
-    early = await world.ledger.begin_create(world.post("Early"), tool="create_post")
+    early = await harness.ledger.begin_create(harness.post("Early"), tool="create_post")
     assert isinstance(early, Write)
-    world.time.clock.move(100)
-    await world.ledger.begin_delete("cm1", None, tool="delete_post")
-    await world.ledger.replacements.begin("cm2", world.post("New"))
-    new = await world.ledger.begin_create(world.post("New"), tool="reschedule_post", replaces="cm2")
-    await world.ledger.finish(new, "created", Post({"id": "cm3"}))
-    world.time.clock.move(1)
-    await world.ledger.begin_delete("own", None, tool="delete_post")
+    harness.time.clock.move(100)
+    await harness.ledger.begin_delete("cm1", None, tool="delete_post")
+    await harness.ledger.replacements.begin("cm2", harness.post("New"))
+    new = await harness.ledger.begin_create(harness.post("New"), tool="reschedule_post", replaces="cm2")
+    await harness.ledger.finish(new, "created", Post({"id": "cm3"}))
+    harness.time.clock.move(1)
+    await harness.ledger.begin_delete("own", None, tool="delete_post")
 
-    await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
+    await startup_report.report_unfinished_writes(harness.ledger, sleep=harness.time.sleep)
 
-    assert [line.removesuffix(". check_setup says more.") for line in lines(caplog)] == [
+    assert [line.removesuffix(". check_setup says more.") for line in list_warnings(caplog)] == [
         (
             "2 writes are unfinished: a delete of 2026-11-24T10:01:40.000Z (cm1) is still open; "
             "a create of 2026-11-24T10:00:00.000Z (create_post) may have happened"
@@ -57,57 +57,60 @@ async def test_open_write_is_reported_at_once_and_again_once_its_process_has_end
     assert "Early" not in caplog.text
 
 
-async def test_many_unfinished_writes_are_one_line(world, caplog) -> None:
+async def test_many_unfinished_writes_are_one_line(harness, caplog) -> None:
     """Ten of 13 are named, newest first, so the replacement isn't."""
-    await world.ledger.replacements.begin("cm0", world.post("New"))
+    await harness.ledger.replacements.begin("cm0", harness.post("New"))
     for number in range(12):
-        await world.ledger.begin_delete(f"cm{number}", None, tool="delete_post")
-    world.time.clock.move(timedelta(hours=1).total_seconds())
+        await harness.ledger.begin_delete(f"cm{number}", None, tool="delete_post")
+    harness.time.clock.move(timedelta(hours=1).total_seconds())
 
-    await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
+    await startup_report.report_unfinished_writes(harness.ledger, sleep=harness.time.sleep)
 
-    (line,) = lines(caplog)
+    (line,) = list_warnings(caplog)
     assert line.startswith("13 writes are unfinished: a delete of ")
     assert line.count("; ") == 9
     assert "a replacement may have been created" not in line
 
 
-async def test_replacement_without_a_create_is_reported(world, caplog) -> None:
+async def test_replacement_without_a_create_is_reported(harness, caplog) -> None:
     """The crash was before or during the create."""
-    await world.ledger.replacements.begin("cm0", world.post("New"))
-    world.time.clock.move(timedelta(hours=1).total_seconds())
+    await harness.ledger.replacements.begin("cm0", harness.post("New"))
+    harness.time.clock.move(timedelta(hours=1).total_seconds())
 
-    await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
+    await startup_report.report_unfinished_writes(harness.ledger, sleep=harness.time.sleep)
 
-    assert "cm0 was being replaced at 2026-11-24T10:00:00.000Z, a replacement may have been created" in lines(caplog)[0]
+    assert (
+        "cm0 was being replaced at 2026-11-24T10:00:00.000Z, a replacement may have been created"
+        in list_warnings(caplog)[0]
+    )
 
 
-async def test_ledger_that_cannot_be_read_is_left_to_the_first_write(tmp_path: Path, world, caplog) -> None:
+async def test_ledger_that_cannot_be_read_is_left_to_the_first_write(tmp_path: Path, harness, caplog) -> None:
     """Nothing is logged, since reads don't need the ledger."""
     (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
     state = SqliteStore(tmp_path)
-    await startup_report.report_unfinished_writes(Ledger(state, "one"), sleep=world.time.sleep)
+    await startup_report.report_unfinished_writes(Ledger(state, "one"), sleep=harness.time.sleep)
     await state.aclose()
 
-    assert lines(caplog) == []
+    assert list_warnings(caplog) == []
 
 
-async def test_failed_check_does_not_stop_later_ones(tmp_path: Path, world, caplog) -> None:
+async def test_failed_check_does_not_stop_later_ones(tmp_path: Path, harness, caplog) -> None:
     """The file is damaged at the first check and repaired by the second."""
-    await world.ledger.begin_delete("cm1", None, tool="delete_post")
-    await world.state.aclose()
-    world.time.clock.move(timedelta(hours=1).total_seconds())
-    whole = world.state.path.rename(tmp_path / "whole")
-    world.state.path.write_bytes(b"no database at all, but long enough to be one" * 100)
+    await harness.ledger.begin_delete("cm1", None, tool="delete_post")
+    await harness.state.aclose()
+    harness.time.clock.move(timedelta(hours=1).total_seconds())
+    whole = harness.state.path.rename(tmp_path / "whole")
+    harness.state.path.write_bytes(b"no database at all, but long enough to be one" * 100)
 
     async def sleep(seconds: float) -> None:
         if seconds == startup_report.WAITS_SECONDS[1]:
-            whole.replace(world.state.path)
-        await world.time.sleep(seconds)
+            whole.replace(harness.state.path)
+        await harness.time.sleep(seconds)
 
-    await startup_report.report_unfinished_writes(world.ledger, sleep=sleep)
+    await startup_report.report_unfinished_writes(harness.ledger, sleep=sleep)
 
-    (line,) = lines(caplog)
+    (line,) = list_warnings(caplog)
     assert "a delete of 2026-11-24T10:00:00.000Z (cm1) may have happened" in line
 
 

@@ -119,10 +119,10 @@ async def connect_client(settings: config.Settings, *, with_sandbox: bool) -> As
 
     async with AsyncExitStack() as stack:
         sandbox = await open_sandbox(stack, settings) if with_sandbox else None
-        assembly = create_server(settings, sandbox)
-        stack.push_async_callback(assembly.aclose)
+        runtime = create_server(settings, sandbox)
+        stack.push_async_callback(runtime.aclose)
         stack.callback(logs.configure_logging(settings.log_level))
-        yield await stack.enter_async_context(Client(assembly.server))
+        yield await stack.enter_async_context(Client(runtime.server))
 
 
 async def _list_tools(client: "Client", args: argparse.Namespace) -> Outcome:

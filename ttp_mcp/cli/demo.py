@@ -149,10 +149,10 @@ async def _run_demo(printer: _Printer) -> Exception | None:
     with tempfile.TemporaryDirectory(prefix="ttp-mcp-demo-") as folder, Sandbox(Path(folder) / "sandbox") as sandbox:
         # Nothing here can be asked.
         settings = config.Settings(zone=ZONE, state_dir=Path(folder), confirm="off")
-        assembly = create_server(settings, sandbox, now=sandbox.clock.now)
+        runtime = create_server(settings, sandbox, now=sandbox.clock.now)
         restore = logs.configure_logging("ERROR")
         try:
-            async with Client(assembly.server) as client:
+            async with Client(runtime.server) as client:
                 try:
                     await _run_steps(client, sandbox, printer)
                 except (_Stopped, MCPError, OSError) as problem:
@@ -160,7 +160,7 @@ async def _run_demo(printer: _Printer) -> Exception | None:
                     return problem
         finally:
             restore()
-            await assembly.aclose()
+            await runtime.aclose()
     return None
 
 

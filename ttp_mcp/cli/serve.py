@@ -115,11 +115,11 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool, handshake:
 
     async with AsyncExitStack() as stack:
         sandbox = await open_sandbox(stack, settings) if with_sandbox else None
-        assembly = create_server(settings, sandbox)
-        stack.push_async_callback(assembly.aclose)
-        report = startup_report.report_unfinished_writes(assembly.app.ledger)
+        runtime = create_server(settings, sandbox)
+        stack.push_async_callback(runtime.aclose)
+        report = startup_report.report_unfinished_writes(runtime.app.ledger)
         stack.callback(asyncio.get_running_loop().create_task(report).cancel)
-        code = await transport.serve_stdio(assembly.server, writes=assembly.app.writer.in_flight, handshake=handshake)
+        code = await transport.serve_stdio(runtime.server, writes=runtime.app.writer.in_flight, handshake=handshake)
     process.force_exit_after(code)
     return code
 

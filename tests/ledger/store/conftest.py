@@ -44,11 +44,11 @@ def postgresql_url(request: pytest.FixtureRequest) -> Generator[str]:
     schema = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as db:
         db.execute(f"CREATE SCHEMA {schema}")
-        yield in_schema(server, schema)
+        yield set_schema(server, schema)
         db.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
-def in_schema(url: str, schema: str) -> str:
+def set_schema(url: str, schema: str) -> str:
     """Return the URL of the same database with another schema."""
     return f"{url}?options={quote(f'-csearch_path={schema}')}"
 
@@ -65,7 +65,7 @@ async def open_store(state_url: str | None, tmp_path: Path) -> AsyncGenerator[Op
     opened: list[Store] = []
 
     def open_one() -> Store:
-        opened.append(store.open_store(settings(tmp_path / "state", state_url)))
+        opened.append(store.open_store(make_settings(tmp_path / "state", state_url)))
         return opened[-1]
 
     yield open_one
@@ -79,6 +79,6 @@ def scope() -> str:
     return uuid4().hex
 
 
-def settings(folder: Path, state_url: str | None = None) -> Settings:
+def make_settings(folder: Path, state_url: str | None = None) -> Settings:
     """Return default settings with a folder and a store."""
     return Settings(zone=find_zone("UTC"), state_dir=folder, state_url=state_url)

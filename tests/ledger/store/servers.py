@@ -49,7 +49,7 @@ class Server:
     def start(self) -> "Server":
         """Start it on its previous or a free port, and wait until it responds."""
         for _ in range(5):
-            self.port = self.port or _free_port()
+            self.port = self.port or _find_free_port()
             with (self.folder / "log").open("ab") as log:
                 self.process = subprocess.Popen(
                     self._command(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True, **self._user
@@ -133,13 +133,13 @@ def find_postgresql() -> Path | None:
     return versions[-1] if versions else None
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as opened:
         opened.bind(("127.0.0.1", 0))
         return opened.getsockname()[1]
 
 
-def _start(note: Path) -> None:
+def _start_server(note: Path) -> None:
     program = find_postgresql()
     if program is None:
         print(MISSING, file=sys.stderr)  # noqa: T201 - a program here
@@ -150,7 +150,7 @@ def _start(note: Path) -> None:
     print(f"TTP_TEST_POSTGRESQL_URL={server.url}")  # noqa: T201 - a program here
 
 
-def _stop(note: Path) -> None:
+def _stop_server(note: Path) -> None:
     if not note.exists():
         return
     server = json.loads(note.read_text())
@@ -169,4 +169,4 @@ if __name__ == "__main__":
     parser.add_argument("action", choices=("start", "stop"))
     parser.add_argument("note", type=Path, help="file that remembers what was started")
     arguments = parser.parse_args()
-    _start(arguments.note) if arguments.action == "start" else _stop(arguments.note)
+    _start_server(arguments.note) if arguments.action == "start" else _stop_server(arguments.note)

@@ -20,15 +20,15 @@ LATER = NOW + timedelta(days=1)
 HOUR = timedelta(hours=1)
 
 
-def put(key: str, value: object = 0, *, expected: str | None = None, expires_at: datetime = LATER) -> Put:
+def make_put(key: str, value: object = 0, *, expected: str | None = None, expires_at: datetime = LATER) -> Put:
     return Put("kind", key, {"value": value}, expires_at, expected=expected)
 
 
-async def values(state: Store, scope: str, *keys: str, now: datetime = NOW) -> dict[str, object]:
+async def read_values(state: Store, scope: str, *keys: str, now: datetime = NOW) -> dict[str, object]:
     return {key: entry.value["value"] for key, entry in (await state.get(scope, "kind", keys, now)).items()}
 
 
-async def version(state: Store, scope: str, key: str) -> str:
+async def read_version(state: Store, scope: str, key: str) -> str:
     return (await state.get(scope, "kind", [key], NOW))[key].version
 
 
@@ -36,19 +36,19 @@ async def version(state: Store, scope: str, key: str) -> str:
 async def test_all_steps_happen_or_none(open_store: Open, scope: str) -> None:
     """One unmet expectation undoes the others."""
     state = open_store()
-    assert await state.commit(scope, [put("a", 1, expected="")], NOW) == "done"
-    first = await version(state, scope, "a")
+    assert await state.commit(scope, [make_put("a", 1, expected="")], NOW) == "done"
+    first = await read_version(state, scope, "a")
 
-    assert await state.commit(scope, [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
-    assert await state.commit(scope, [put("a", 2, expected=""), put("b", 2)], NOW) == "changed"
-    assert await state.commit(scope, [put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
-    assert await values(state, scope, "a", "b") == {"a": 1}
-    assert await state.commit(scope, [put("b", 2), put("a", 3, expected=first)], NOW) == "done"
-    assert await values(state, scope, "a", "b") == {"a": 3, "b": 2}
-    assert await state.commit(scope, [put("a", 4, expected=first)], NOW) == "changed"
+    assert await state.commit(scope, [make_put("b", 2), make_put("a", 2, expected="")], NOW) == "changed"
+    assert await state.commit(scope, [make_put("a", 2, expected=""), make_put("b", 2)], NOW) == "changed"
+    assert await state.commit(scope, [make_put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
+    assert await read_values(state, scope, "a", "b") == {"a": 1}
+    assert await state.commit(scope, [make_put("b", 2), make_put("a", 3, expected=first)], NOW) == "done"
+    assert await read_values(state, scope, "a", "b") == {"a": 3, "b": 2}
+    assert await state.commit(scope, [make_put("a", 4, expected=first)], NOW) == "changed"
     assert await state.commit(scope, [Delete("kind", "a"), Delete("kind", "a", expected=None)], NOW) == "done"
     assert await state.commit(scope, [Delete("kind", "a", expected="")], NOW) == "done"
-    assert await values(state, scope, "a", "b") == {"b": 2}
+    assert await read_values(state, scope, "a", "b") == {"b": 2}
     assert await state.commit(scope, [], NOW) == "done"
 
 
@@ -57,8 +57,11 @@ async def test_steps_run_in_order(open_store: Open, scope: str) -> None:
     """The last one for a document counts."""
     state = open_store()
 
-    assert await state.commit(scope, [put("a", 1), put("a", 2), put("b", 1), Delete("kind", "b")], NOW) == "done"
-    assert await values(state, scope, "a", "b") == {"a": 2}
+    assert (
+        await state.commit(scope, [make_put("a", 1), make_put("a", 2), make_put("b", 1), Delete("kind", "b")], NOW)
+        == "done"
+    )
+    assert await read_values(state, scope, "a", "b") == {"a": 2}
 
 
 @pytest.mark.requirement("state.atomic")
@@ -68,7 +71,7 @@ async def test_one_of_many_concurrent_puts_succeeds(open_store: Open, scope: str
     results: list[str] = []
 
     async def want(number: int) -> None:
-        steps = [put("wanted", number, expected=""), put(f"won by {number}", number)]
+        steps = [make_put("wanted", number, expected=""), make_put(f"won by {number}", number)]
         results.append(await states[number % 4].commit(scope, steps, NOW))
 
     async with anyio.create_task_group() as tasks:
@@ -76,28 +79,31 @@ async def test_one_of_many_concurrent_puts_succeeds(open_store: Open, scope: str
             tasks.start_soon(want, number)
 
     assert sorted(results) == ["changed"] * 39 + ["done"]
-    winner = (await values(states[0], scope, "wanted"))["wanted"]
+    winner = (await read_values(states[0], scope, "wanted"))["wanted"]
     names = [f"won by {number}" for number in range(40)]
-    assert await values(states[1], scope, *names) == {f"won by {winner}": winner}
+    assert await read_values(states[1], scope, *names) == {f"won by {winner}": winner}
 
 
 @pytest.mark.requirement("state.atomic")
 async def test_concurrent_updates_are_not_lost(open_store: Open, scope: str) -> None:
     """Twenty writers read, add one and write back if the version is unchanged."""
     states = [open_store() for _ in range(3)]
-    await states[0].commit(scope, [put("sum", 0)], NOW)
+    await states[0].commit(scope, [make_put("sum", 0)], NOW)
 
     async def add(state: Store) -> None:
         while True:
             entry = (await state.get(scope, "kind", ["sum"], NOW))["sum"]
-            if await state.commit(scope, [put("sum", entry.value["value"] + 1, expected=entry.version)], NOW) == "done":
+            if (
+                await state.commit(scope, [make_put("sum", entry.value["value"] + 1, expected=entry.version)], NOW)
+                == "done"
+            ):
                 return
 
     async with anyio.create_task_group() as tasks:
         for number in range(20):
             tasks.start_soon(add, states[number % 3])
 
-    assert await values(states[0], scope, "sum") == {"sum": 20}
+    assert await read_values(states[0], scope, "sum") == {"sum": 20}
 
 
 @pytest.mark.requirement("state.atomic")
@@ -107,7 +113,9 @@ async def test_at_most_counts_and_puts_in_one_step(open_store: Open, scope: str)
     results: list[str] = []
 
     async def add(number: int) -> None:
-        results.append(await states[number % 3].commit(scope, [put(str(number))], NOW, RateCap("kind", NOW - HOUR, 3)))
+        results.append(
+            await states[number % 3].commit(scope, [make_put(str(number))], NOW, RateCap("kind", NOW - HOUR, 3))
+        )
 
     async with anyio.create_task_group() as tasks:
         for number in range(12):
@@ -115,8 +123,11 @@ async def test_at_most_counts_and_puts_in_one_step(open_store: Open, scope: str)
 
     assert sorted(results) == ["done"] * 3 + ["full"] * 9
     two_hours_on = NOW + 2 * HOUR
-    assert await states[0].commit(scope, [put("new")], two_hours_on, RateCap("kind", two_hours_on - HOUR, 3)) == "done"
-    assert await states[0].commit(scope, [put("none")], NOW, RateCap("other", NOW - HOUR, 0)) == "full"
+    assert (
+        await states[0].commit(scope, [make_put("new")], two_hours_on, RateCap("kind", two_hours_on - HOUR, 3))
+        == "done"
+    )
+    assert await states[0].commit(scope, [make_put("none")], NOW, RateCap("other", NOW - HOUR, 0)) == "full"
 
 
 @pytest.mark.requirement("state.atomic")
@@ -125,34 +136,34 @@ async def test_at_most_counts_existing_unexpired_documents(open_store: Open, sco
     state = open_store()
     limit = RateCap("kind", NOW - HOUR, 2)
     soon = NOW + timedelta(minutes=1)
-    await state.commit(scope, [put("a", expires_at=soon), put("b")], NOW)
+    await state.commit(scope, [make_put("a", expires_at=soon), make_put("b")], NOW)
 
-    assert await state.commit(scope, [put("c")], NOW, limit) == "full"
-    assert await state.commit(scope, [put("c")], soon, limit) == "done"
-    assert await state.commit(scope, [put("d")], soon, limit) == "full"
-    assert await state.commit(scope, [put("d")], soon, RateCap("kind", NOW, 3)) == "done"
+    assert await state.commit(scope, [make_put("c")], NOW, limit) == "full"
+    assert await state.commit(scope, [make_put("c")], soon, limit) == "done"
+    assert await state.commit(scope, [make_put("d")], soon, limit) == "full"
+    assert await state.commit(scope, [make_put("d")], soon, RateCap("kind", NOW, 3)) == "done"
     await state.commit(scope, [Delete("kind", "b"), Delete("kind", "c")], soon)
-    assert await state.commit(scope, [put("e")], soon, limit) == "done"
+    assert await state.commit(scope, [make_put("e")], soon, limit) == "done"
 
 
 @pytest.mark.requirement("state.atomic")
 async def test_expectation_is_reported_before_the_limit(open_store: Open, scope: str) -> None:
     """A commit that is both outdated and over the limit is reported as outdated."""
     state = open_store()
-    await state.commit(scope, [put("a")], NOW)
+    await state.commit(scope, [make_put("a")], NOW)
 
-    assert await state.commit(scope, [put("a", expected="")], NOW, RateCap("kind", NOW - HOUR, 1)) == "changed"
+    assert await state.commit(scope, [make_put("a", expected="")], NOW, RateCap("kind", NOW - HOUR, 1)) == "changed"
 
 
 @pytest.mark.requirement("state.repeated")
 async def test_committed_steps_are_not_repeated(open_store: Open, scope: str) -> None:
     """Repeating the same steps after a lost response returns the first result."""
     state = open_store()
-    steps = [put("a", 1, expected=""), put("b", 1)]
+    steps = [make_put("a", 1, expected=""), make_put("b", 1)]
 
     assert await state.commit(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
     assert await open_store().commit(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
-    assert await state.commit(scope, [put("a", 1, expected="")], NOW) == "changed"
+    assert await state.commit(scope, [make_put("a", 1, expected="")], NOW) == "changed"
     assert len(await state.list_recent(scope, "kind", NOW - HOUR, NOW)) == 2
 
 
@@ -161,16 +172,18 @@ async def test_expired_documents_count_as_absent(open_store: Open, scope: str) -
     """They can't be read and don't block a new one. The caller's clock counts."""
     state = open_store()
     soon = NOW + timedelta(minutes=1)
-    await state.commit(scope, [put("a", 1, expires_at=soon), put("b", 1, expires_at=soon), put("c", 1)], NOW)
+    await state.commit(
+        scope, [make_put("a", 1, expires_at=soon), make_put("b", 1, expires_at=soon), make_put("c", 1)], NOW
+    )
 
-    assert await values(state, scope, "a", now=soon - timedelta(milliseconds=1)) == {"a": 1}
-    assert await values(state, scope, "a", now=soon) == {}
+    assert await read_values(state, scope, "a", now=soon - timedelta(milliseconds=1)) == {"a": 1}
+    assert await read_values(state, scope, "a", now=soon) == {}
     assert [entry.key for entry in await state.list_recent(scope, "kind", NOW, soon)] == ["c"]
-    assert await state.commit(scope, [put("a", 2, expected="")], soon) == "done"
+    assert await state.commit(scope, [make_put("a", 2, expected="")], soon) == "done"
     assert (await state.get(scope, "kind", ["a"], soon))["a"].at == soon
     assert await state.commit(scope, [Delete("kind", "b", expected="")], soon) == "done"
-    assert await state.commit(scope, [put("b", 3, expires_at=soon - HOUR)], soon) == "done"
-    assert await values(state, scope, "a", "b", "c", now=soon) == {"a": 2, "c": 1}
+    assert await state.commit(scope, [make_put("b", 3, expires_at=soon - HOUR)], soon) == "done"
+    assert await read_values(state, scope, "a", "b", "c", now=soon) == {"a": 2, "c": 1}
 
 
 @pytest.mark.requirement("state.expiry")
@@ -179,8 +192,8 @@ async def test_every_200th_commit_removes_500_expired_documents(open_store: Open
     state = open_store()
     past = datetime(2020, 1, 1, tzinfo=UTC)
     day = timedelta(days=1)
-    await state.commit(scope, [put(f"old {number}", expires_at=past) for number in range(501)], past - day)
-    await state.commit(scope, [put("young", expires_at=past + timedelta(milliseconds=1))], past - day)
+    await state.commit(scope, [make_put(f"old {number}", expires_at=past) for number in range(501)], past - day)
+    await state.commit(scope, [make_put("young", expires_at=past + timedelta(milliseconds=1))], past - day)
 
     async def count() -> int:
         return len(await state.list_recent(scope, "kind", past - day, past - day))
@@ -199,9 +212,9 @@ async def test_every_200th_commit_removes_500_expired_documents(open_store: Open
 async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(open_store: Open, scope: str) -> None:
     """Replacing a document doesn't make it newer; ties are ordered by put, latest first."""
     state = open_store()
-    await state.commit(scope, [put("a"), put("z")], NOW)
-    await state.commit(scope, [put("b")], NOW + timedelta(seconds=1))
-    await state.commit(scope, [put("a", 2)], NOW + timedelta(seconds=2))
+    await state.commit(scope, [make_put("a"), make_put("z")], NOW)
+    await state.commit(scope, [make_put("b")], NOW + timedelta(seconds=1))
+    await state.commit(scope, [make_put("a", 2)], NOW + timedelta(seconds=2))
 
     found = await state.list_recent(scope, "kind", NOW, NOW)
     assert [(each.key, each.value["value"]) for each in found] == [("b", 0), ("z", 0), ("a", 2)]
@@ -215,7 +228,7 @@ async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(open_s
 async def test_time_of_any_year_is_kept_to_the_millisecond(open_store: Open, scope: str, year: int) -> None:
     """A clock may be wrong, and Windows converts times from 1970 to 3000 only."""
     state, when = open_store(), datetime(year, 12, 31, 23, 59, 59, 999000, UTC)
-    await state.commit(scope, [put("a", expires_at=when + HOUR)], when)
+    await state.commit(scope, [make_put("a", expires_at=when + HOUR)], when)
     assert (await state.get(scope, "kind", ["a"], when))["a"].at == when
 
 
@@ -224,7 +237,7 @@ async def test_recent_returns_thousands_of_documents(open_store: Open, scope: st
     """More than fit into one response of any store."""
     state = open_store()
     for start in range(0, 1200, 300):
-        steps = [put(f"{number:04d}", number) for number in range(start, start + 300)]
+        steps = [make_put(f"{number:04d}", number) for number in range(start, start + 300)]
         assert await state.commit(scope, steps, NOW + timedelta(seconds=start)) == "done"
 
     found = await state.list_recent(scope, "kind", NOW, NOW)
@@ -277,23 +290,23 @@ ODD = [
 async def test_any_text_can_be_a_key_or_a_value(open_store: Open, scope: str) -> None:
     """NUL characters, other scripts and long texts; lookalikes are distinct."""
     state = open_store()
-    assert await state.commit(scope, [put(key, key) for key in ODD], NOW) == "done"
+    assert await state.commit(scope, [make_put(key, key) for key in ODD], NOW) == "done"
 
-    assert await values(open_store(), scope, *ODD) == {key: key for key in ODD}
+    assert await read_values(open_store(), scope, *ODD) == {key: key for key in ODD}
     assert {each.key for each in await state.list_recent(scope, "kind", NOW, NOW)} == set(ODD)
     assert await state.commit(scope, [Delete("kind", key) for key in ODD[1:]], NOW) == "done"
-    assert await values(state, scope, *ODD) == {"": ""}
+    assert await read_values(state, scope, *ODD) == {"": ""}
 
 
 @pytest.mark.requirement("state.documents")
 async def test_unencodable_key_is_absent(open_store: Open, scope: str) -> None:
     """A lone surrogate from a model is an unknown key; values keep it."""
     state = open_store()
-    await state.commit(scope, [put("a", "\ud800")], NOW)
+    await state.commit(scope, [make_put("a", "\ud800")], NOW)
 
-    assert await values(state, scope, "a", "\ud800") == {"a": "\ud800"}
-    assert await values(state, scope, "\ud800") == {}
-    assert await values(state, scope) == {}
+    assert await read_values(state, scope, "a", "\ud800") == {"a": "\ud800"}
+    assert await read_values(state, scope, "\ud800") == {}
+    assert await read_values(state, scope) == {}
 
 
 @pytest.mark.requirement("state.documents")
@@ -302,9 +315,9 @@ async def test_big_and_deep_documents_are_unchanged(open_store: Open, scope: str
     state = open_store()
     big = {"steps": [{"text": "Tür 🚪 " * 120, "number": number, "at": None, "share": 0.1} for number in range(1000)]}
     assert len(json.dumps(big)) > 2_000_000
-    await state.commit(scope, [put("big", big), put("other", {"b": 1, "a": [True, 2**60, -1.5e-9]})], NOW)
+    await state.commit(scope, [make_put("big", big), make_put("other", {"b": 1, "a": [True, 2**60, -1.5e-9]})], NOW)
 
-    found = await values(open_store(), scope, "big", "other")
+    found = await read_values(open_store(), scope, "big", "other")
     assert found["big"] == big
     assert json.dumps(found["other"]) == json.dumps({"b": 1, "a": [True, 2**60, -1.5e-9]})
 
@@ -313,13 +326,13 @@ async def test_big_and_deep_documents_are_unchanged(open_store: Open, scope: str
 async def test_processes_share_a_store_and_reopen_it(open_store: Open, scope: str) -> None:
     """Nothing is kept in a process."""
     one, two = open_store(), open_store()
-    await one.commit(scope, [put("a", 1)], NOW)
+    await one.commit(scope, [make_put("a", 1)], NOW)
     await one.aclose()
     await one.aclose()
 
-    assert await values(two, scope, "a") == {"a": 1}
-    assert await two.commit(scope, [put("a", 2, expected=await version(one, scope, "a"))], NOW) == "done"
-    assert await values(one, scope, "a") == {"a": 2}
+    assert await read_values(two, scope, "a") == {"a": 1}
+    assert await two.commit(scope, [make_put("a", 2, expected=await read_version(one, scope, "a"))], NOW) == "done"
+    assert await read_values(one, scope, "a") == {"a": 2}
 
 
 @pytest.mark.requirement("state.replicas")
@@ -329,7 +342,7 @@ async def test_store_works_after_cancelled_calls(open_store: Open, scope: str) -
 
     async def write(number: int, scope_of_task: anyio.CancelScope) -> None:
         with scope_of_task:
-            await state.commit(scope, [put(f"a{number}", number), put(f"b{number}", number)], NOW)
+            await state.commit(scope, [make_put(f"a{number}", number), make_put(f"b{number}", number)], NOW)
 
     async with anyio.create_task_group() as tasks:
         for number in range(30):
@@ -341,8 +354,8 @@ async def test_store_works_after_cancelled_calls(open_store: Open, scope: str) -
 
     found = {each.key for each in await state.list_recent(scope, "kind", NOW, NOW)}
     assert {f"b{key[1:]}" for key in found if key[0] == "a"} == {key for key in found if key[0] == "b"}
-    assert await state.commit(scope, [put("last", 1)], NOW) == "done"
-    assert await values(open_store(), scope, "last") == {"last": 1}
+    assert await state.commit(scope, [make_put("last", 1)], NOW) == "done"
+    assert await read_values(open_store(), scope, "last") == {"last": 1}
 
 
 @pytest.mark.requirement("state.replicas")
@@ -399,12 +412,12 @@ async def test_history_names_the_accounts_of_each_write(open_store: Open, scope:
     assert (history[unknown.id].targets, history[unknown.id].outcome) == (("x",), None)
 
 
-def claims(write: str, state: str, post_id: str | None, *keys: str) -> dict[str, Any]:
+def make_claims(write: str, state: str, post_id: str | None, *keys: str) -> dict[str, Any]:
     claim = {"write": write, "tool": "create_post", "state": state, "at": NOW.isoformat(), "post_id": post_id}
     return {"claims": [claim | {"keys": list(keys)}]}
 
 
-def record(kind: str, outcome: str | None, post_id: str | None, *targets: str) -> dict[str, Any]:
+def make_record(kind: str, outcome: str | None, post_id: str | None, *targets: str) -> dict[str, Any]:
     return {
         "kind": kind,
         "tool": f"{kind}_post",
@@ -436,17 +449,17 @@ async def test_ledger_of_an_earlier_version_is_read(open_store: Open, scope: str
     keys = {text: claim_keys(content_digest(post), post.account_ids)[0] for text, post in posts.items()}
     body = posts["open"].to_body()
     before = [
-        Put("sent", keys["created"], claims("w1", "created", "p1", keys["created"]), LATER),
-        Put("sent", keys["lost"], claims("w2", "unknown", None, keys["lost"]), LATER),
-        Put("sent", keys["deleted"], claims("w3", "created", "p3", keys["deleted"]), LATER),
-        Put("sent", keys["open"], claims("w4", "pending", None, keys["open"]), LATER),
-        Put("create", "w1", record("create", "created", "p1", "acc_1") | {"replaces": "p0"}, LATER),
-        Put("create", "w2", record("create", "unknown", None, "acc_1"), LATER),
-        Put("create", "w4", record("create", None, None, "acc_1"), LATER),
-        Put("open", "w4", record("create", None, None, "acc_1") | {"body": body}, LATER),
-        Put("failed", "w5", record("create", "not_done", None, "x"), LATER),
-        Put("create", "w6", record("publish", "queued", "p6"), LATER),
-        Put("delete", "w7", record("delete", "deleted", "p3", "acc_1"), LATER),
+        Put("sent", keys["created"], make_claims("w1", "created", "p1", keys["created"]), LATER),
+        Put("sent", keys["lost"], make_claims("w2", "unknown", None, keys["lost"]), LATER),
+        Put("sent", keys["deleted"], make_claims("w3", "created", "p3", keys["deleted"]), LATER),
+        Put("sent", keys["open"], make_claims("w4", "pending", None, keys["open"]), LATER),
+        Put("create", "w1", make_record("create", "created", "p1", "acc_1") | {"replaces": "p0"}, LATER),
+        Put("create", "w2", make_record("create", "unknown", None, "acc_1"), LATER),
+        Put("create", "w4", make_record("create", None, None, "acc_1"), LATER),
+        Put("open", "w4", make_record("create", None, None, "acc_1") | {"body": body}, LATER),
+        Put("failed", "w5", make_record("create", "not_done", None, "x"), LATER),
+        Put("create", "w6", make_record("publish", "queued", "p6"), LATER),
+        Put("delete", "w7", make_record("delete", "deleted", "p3", "acc_1"), LATER),
         Put("removed", "p3", {"post": {"id": "p3"}, "outcome": "deleted", "write": "w7"}, LATER),
         Put("publication", "p6", {"state": "queued", "at": (NOW + timedelta(minutes=4)).isoformat()}, LATER),
     ]
@@ -481,7 +494,7 @@ async def test_invalid_entry_is_reported_as_damage(open_store: Open, scope: str)
     """Only to readers of that entry."""
     state = open_store()
     no_document: Any = ["not", "an", "object"]
-    await state.commit(scope, [Put("kind", "bad", no_document, LATER), put("good", 1)], NOW)
+    await state.commit(scope, [Put("kind", "bad", no_document, LATER), make_put("good", 1)], NOW)
 
     with pytest.raises(LedgerProblem) as raised:
         await state.get(scope, "kind", ["bad"], NOW)
@@ -491,7 +504,7 @@ async def test_invalid_entry_is_reported_as_damage(open_store: Open, scope: str)
     )
     with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be read"):
         await state.list_recent(scope, "kind", NOW, NOW)
-    assert await values(state, scope, "good") == {"good": 1}
+    assert await read_values(state, scope, "good") == {"good": 1}
 
 
 @pytest.mark.requirement("state.not-ours")
@@ -523,9 +536,9 @@ async def test_time_without_an_offset_is_reported_as_damage(open_store: Open, sc
     no_offset = {"at": "2026-11-24T10:00:00"}
     post = PostCreate("A", ("acc_1",), scheduled_at=LATER)
     key = claim_keys(content_digest(post), post.account_ids)[0]
-    [claim] = claims("w1", "created", "p1", key)["claims"]
+    [claim] = make_claims("w1", "created", "p1", key)["claims"]
     before = [
-        Put("failed", "w2", record("create", "not_done", None, "x") | no_offset, LATER),
+        Put("failed", "w2", make_record("create", "not_done", None, "x") | no_offset, LATER),
         Put("publication", "p3", {"state": "queued"} | no_offset, LATER),
         Put("replacing", "p4", no_offset, LATER),
         Put("sent", key, {"claims": [claim | no_offset]}, LATER),

@@ -37,28 +37,28 @@ async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
     await found.aclose()
 
 
-def put(key: str, value: int = 0, *, expected: str | None = None, expires_at: datetime = LATER) -> Put:
+def make_put(key: str, value: int = 0, *, expected: str | None = None, expires_at: datetime = LATER) -> Put:
     return Put("kind", key, {"value": value}, expires_at, expected=expected)
 
 
-async def values(state: SqliteStore, *keys: str, now: datetime = NOW) -> dict[str, int]:
+async def read_values(state: SqliteStore, *keys: str, now: datetime = NOW) -> dict[str, int]:
     return {key: entry.value["value"] for key, entry in (await state.get("s", "kind", keys, now)).items()}
 
 
 @pytest.mark.requirement("state.atomic")
 async def test_all_steps_happen_or_none(state: SqliteStore) -> None:
     """One unmet expectation undoes the others."""
-    assert await state.commit("s", [put("a", 1, expected="")], NOW) == "done"
+    assert await state.commit("s", [make_put("a", 1, expected="")], NOW) == "done"
     version = (await state.get("s", "kind", ["a"], NOW))["a"].version
 
-    assert await state.commit("s", [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
-    assert await state.commit("s", [put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
-    assert await values(state, "a", "b") == {"a": 1}
-    assert await state.commit("s", [put("b", 2), put("a", 3, expected=version)], NOW) == "done"
-    assert await values(state, "a", "b") == {"a": 3, "b": 2}
-    assert await state.commit("s", [put("a", 4, expected=version)], NOW) == "changed"
+    assert await state.commit("s", [make_put("b", 2), make_put("a", 2, expected="")], NOW) == "changed"
+    assert await state.commit("s", [make_put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
+    assert await read_values(state, "a", "b") == {"a": 1}
+    assert await state.commit("s", [make_put("b", 2), make_put("a", 3, expected=version)], NOW) == "done"
+    assert await read_values(state, "a", "b") == {"a": 3, "b": 2}
+    assert await state.commit("s", [make_put("a", 4, expected=version)], NOW) == "changed"
     assert await state.commit("s", [Delete("kind", "a"), Delete("kind", "a")], NOW) == "done"
-    assert await values(state, "a", "b") == {"b": 2}
+    assert await read_values(state, "a", "b") == {"b": 2}
 
 
 @pytest.mark.requirement("state.atomic")
@@ -67,7 +67,9 @@ async def test_at_most_counts_and_puts_in_one_step(state: SqliteStore) -> None:
     results: list[str] = []
 
     async def add(number: int) -> None:
-        results.append(await state.commit("s", [put(str(number))], NOW, RateCap("kind", NOW - timedelta(hours=1), 3)))
+        results.append(
+            await state.commit("s", [make_put(str(number))], NOW, RateCap("kind", NOW - timedelta(hours=1), 3))
+        )
 
     async with anyio.create_task_group() as tasks:
         for number in range(8):
@@ -76,17 +78,19 @@ async def test_at_most_counts_and_puts_in_one_step(state: SqliteStore) -> None:
     assert sorted(results) == ["done"] * 3 + ["full"] * 5
     two_hours_on = NOW + timedelta(hours=2)
     limit = RateCap("kind", two_hours_on - timedelta(hours=1), 3)
-    assert await state.commit("s", [put("new")], two_hours_on, limit) == "done"
+    assert await state.commit("s", [make_put("new")], two_hours_on, limit) == "done"
 
 
 @pytest.mark.requirement("state.expiry")
 async def test_documents_that_expired_a_day_ago_are_removed(state: SqliteStore) -> None:
     """At a process's first commit. A clock that is ahead, such as a sandbox's, doesn't count."""
     past, later, far = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2500, 2900))
-    await state.commit("s", [put("old", expires_at=past), put("kept", expires_at=later)], past - timedelta(hours=1))
+    await state.commit(
+        "s", [make_put("old", expires_at=past), make_put("kept", expires_at=later)], past - timedelta(hours=1)
+    )
     await state.aclose()
     again = SqliteStore(state.path.parent)
-    await again.commit("another", [put("new", expires_at=far + timedelta(hours=1))], far)
+    await again.commit("another", [make_put("new", expires_at=far + timedelta(hours=1))], far)
     await again.aclose()
     with sqlite3.connect(state.path) as db:
         assert db.execute("SELECT key FROM entries ORDER BY key").fetchall() == [("kept",), ("new",)]
@@ -96,9 +100,9 @@ async def test_documents_that_expired_a_day_ago_are_removed(state: SqliteStore) 
 @pytest.mark.requirement("state.atomic")
 async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state: SqliteStore) -> None:
     """Replacing a document does not make it newer."""
-    await state.commit("s", [put("a")], NOW)
-    await state.commit("s", [put("b")], NOW + timedelta(seconds=1))
-    await state.commit("s", [put("a", 2)], NOW + timedelta(seconds=2))
+    await state.commit("s", [make_put("a")], NOW)
+    await state.commit("s", [make_put("b")], NOW + timedelta(seconds=1))
+    await state.commit("s", [make_put("a", 2)], NOW + timedelta(seconds=2))
 
     assert [(each.key, each.value["value"]) for each in await state.list_recent("s", "kind", NOW, NOW)] == [
         ("b", 0),
@@ -111,10 +115,10 @@ async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state:
 @pytest.mark.requirement("state.atomic")
 async def test_key_that_is_not_text_is_absent(state: SqliteStore) -> None:
     """A lone surrogate from a model is an unknown key."""
-    await state.commit("s", [put("a", 1)], NOW)
+    await state.commit("s", [make_put("a", 1)], NOW)
 
-    assert await values(state, "a", "\ud800") == {"a": 1}
-    assert await values(state, "\ud800") == {}
+    assert await read_values(state, "a", "\ud800") == {"a": 1}
+    assert await read_values(state, "\ud800") == {}
 
 
 @pytest.mark.requirement("state.private")
@@ -123,7 +127,7 @@ async def test_file_and_folder_are_private(state: SqliteStore) -> None:
     """0700 and 0600 under any umask, also for the files that SQLite adds."""
     before = os.umask(0)
     try:
-        await state.commit("s", [put("a")], NOW)
+        await state.commit("s", [make_put("a")], NOW)
     finally:
         os.umask(before)
 
@@ -145,15 +149,15 @@ async def test_reading_creates_no_file(tmp_path: Path) -> None:
 @pytest.mark.requirement("state.durable")
 async def test_commits_are_durable_and_do_not_block_readers(state: SqliteStore) -> None:
     """A commit is on the disk before it returns, and readers don't wait for writers."""
-    await state.commit("s", [put("a")], NOW)
+    await state.commit("s", [make_put("a")], NOW)
     db = state._open["write"]  # the connection's own setting can't be seen from outside
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert db.execute("PRAGMA busy_timeout").fetchone() == (50,)
-    await values(state, "a")
+    await read_values(state, "a")
     reader = state._open["read"]
     assert reader.execute("PRAGMA busy_timeout").fetchone() == (200,)
-    await values(state, "a")
+    await read_values(state, "a")
     assert state._open["read"] is reader
 
 
@@ -194,7 +198,7 @@ def test_processes_share_the_file_and_commits_survive_their_end(tmp_path: Path) 
 @pytest.mark.requirement("state.faults")
 async def test_full_disk_is_reported_and_the_next_call_works_when_there_is_room(state: SqliteStore) -> None:
     """Existing documents stay readable."""
-    await state.commit("s", [put("a", 1)], NOW)
+    await state.commit("s", [make_put("a", 1)], NOW)
     db = state._open["write"]
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
 
@@ -204,24 +208,24 @@ async def test_full_disk_is_reported_and_the_next_call_works_when_there_is_room(
         "the ledger (ledger.db in TTP_STATE_DIR) can't be used: the disk is full. Nothing is sent without it; reading goes on. "
         "Free some space, then call again."
     )
-    assert await values(state, "a", "big") == {"a": 1}
-    assert await state.commit("s", [put("b", 2)], NOW) == "done"
+    assert await read_values(state, "a", "big") == {"a": 1}
+    assert await state.commit("s", [make_put("b", 2)], NOW) == "done"
 
 
 @pytest.mark.requirement("state.faults")
 async def test_file_that_another_program_holds_is_reported_and_reads_continue(state: SqliteStore) -> None:
     """The write fails after a bounded wait."""
-    await state.commit("s", [put("a", 1)], NOW)
+    await state.commit("s", [make_put("a", 1)], NOW)
     holder = sqlite3.connect(state.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     try:
         with pytest.raises(LedgerProblem, match="another program holds the file"):
-            await state.commit("s", [put("b")], NOW)
-        assert await values(state, "a") == {"a": 1}
+            await state.commit("s", [make_put("b")], NOW)
+        assert await read_values(state, "a") == {"a": 1}
     finally:
         holder.execute("ROLLBACK")
         holder.close()
-    assert await state.commit("s", [put("b")], NOW) == "done"
+    assert await state.commit("s", [make_put("b")], NOW) == "done"
 
 
 @pytest.mark.requirement("state.faults")
@@ -233,7 +237,7 @@ async def test_locked_new_file_is_waited_for_briefly(tmp_path: Path) -> None:
     state = SqliteStore(tmp_path, busy_seconds=0.05)
     try:
         with pytest.raises(LedgerProblem, match="another program holds the file"):
-            await state.commit("s", [put("a")], NOW)
+            await state.commit("s", [make_put("a")], NOW)
     finally:
         holder.execute("ROLLBACK")
         holder.close()
@@ -254,7 +258,7 @@ async def test_refusal_of_a_new_file_by_sqlite_is_retried(tmp_path: Path, monkey
     monkeypatch.setattr(sqlite3, "connect", lambda *_, **options: connect(path, **{**options, "timeout": 0}))
     monkeypatch.setattr(sqlite_module.time, "sleep", release)
     state = SqliteStore(tmp_path, busy_seconds=1e6)
-    assert await state.commit("s", [put("a", 1)], NOW) == "done"
+    assert await state.commit("s", [make_put("a", 1)], NOW) == "done"
     assert waits == [0.01]
     await state.aclose()
     holder.close()
@@ -264,13 +268,13 @@ async def test_refusal_of_a_new_file_by_sqlite_is_retried(tmp_path: Path, monkey
 async def test_commit_waits_for_another_process_and_sees_its_commit(tmp_path: Path) -> None:
     """Expectations are checked after the wait."""
     state = SqliteStore(tmp_path, busy_seconds=120)
-    await state.commit("s", [put("a", 1)], NOW)
+    await state.commit("s", [make_put("a", 1)], NOW)
     version = (await state.get("s", "kind", ["a"], NOW))["a"].version
     begun = threading.Event()
     results: list[str] = []
 
     async def commit() -> None:
-        results.append(await state.commit("s", [put("a", 2, expected=version)], NOW))
+        results.append(await state.commit("s", [make_put("a", 2, expected=version)], NOW))
 
     state._open["write"].set_trace_callback(lambda _: begun.set())
     holder = sqlite3.connect(state.path, isolation_level=None, check_same_thread=False)
@@ -283,20 +287,20 @@ async def test_commit_waits_for_another_process_and_sees_its_commit(tmp_path: Pa
     holder.close()
 
     assert results == ["changed"]
-    assert await values(state, "a") == {"a": 1}
+    assert await read_values(state, "a") == {"a": 1}
     await state.aclose()
 
 
 @pytest.mark.requirement("state.shared")
 async def test_commit_compares_nothing_before_it_holds_the_file(tmp_path: Path) -> None:
     state = SqliteStore(tmp_path, busy_seconds=0)
-    await state.commit("s", [put("a", 1)], NOW)
+    await state.commit("s", [make_put("a", 1)], NOW)
     statements: list[str] = []
     state._open["write"].set_trace_callback(statements.append)
     holder = sqlite3.connect(state.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerProblem, match="another program holds the file"):
-        await state.commit("s", [put("a", 2)], NOW)
+        await state.commit("s", [make_put("a", 2)], NOW)
     holder.close()
 
     assert statements == ["BEGIN IMMEDIATE"]
@@ -304,7 +308,7 @@ async def test_commit_compares_nothing_before_it_holds_the_file(tmp_path: Path) 
 
 
 @contextmanager
-def held(file: Path) -> Generator[None]:
+def lock_file(file: Path) -> Generator[None]:
     """Lock the file from another program, for reading too."""
     holder = sqlite3.connect(file, isolation_level=None)
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -321,7 +325,7 @@ def held(file: Path) -> Generator[None]:
 async def test_reads_of_a_locked_file_fail_fast_in_parallel(tmp_path: Path) -> None:
     """Even while writes wait with their full timeout."""
     before = SqliteStore(tmp_path)
-    await before.commit("s", [put("a", 1)], NOW)
+    await before.commit("s", [make_put("a", 1)], NOW)
     await before.aclose()
     state = SqliteStore(tmp_path, busy_seconds=120)
     refused: list[str] = []
@@ -332,9 +336,9 @@ async def test_reads_of_a_locked_file_fail_fast_in_parallel(tmp_path: Path) -> N
         refused.append(str(problem.value))
 
     async with anyio.create_task_group() as writing:
-        with held(tmp_path / "ledger.db"):
+        with lock_file(tmp_path / "ledger.db"):
             for number in range(50):
-                writing.start_soon(state.commit, "s", [put(str(number))], NOW)
+                writing.start_soon(state.commit, "s", [make_put(str(number))], NOW)
             await anyio.wait_all_tasks_blocked()
             # One write alone would wait for two minutes; the bound leaves time for a busy machine.
             with anyio.fail_after(30):
@@ -343,7 +347,7 @@ async def test_reads_of_a_locked_file_fail_fast_in_parallel(tmp_path: Path) -> N
                         reading.start_soon(read, str(number))
     assert len(refused) == 50
     assert {"another program holds the file" in text for text in refused} == {True}
-    assert await values(state, "a", "49") == {"a": 1, "49": 0}
+    assert await read_values(state, "a", "49") == {"a": 1, "49": 0}
     await state.aclose()
 
 
@@ -352,7 +356,7 @@ async def test_cancelled_read_is_released_while_its_thread_still_waits(
     state: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its result isn't needed any more."""
-    await state.commit("s", [put("a", 1)], NOW)
+    await state.commit("s", [make_put("a", 1)], NOW)
     begun, over = threading.Event(), threading.Event()
 
     def stuck(*_: object) -> sqlite3.Connection:
@@ -362,16 +366,16 @@ async def test_cancelled_read_is_released_while_its_thread_still_waits(
 
     monkeypatch.setattr(state, "_connect", stuck)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(values, state, "a")
+        tasks.start_soon(read_values, state, "a")
         await anyio.to_thread.run_sync(begun.wait)
         tasks.cancel_scope.cancel()
     # Another read doesn't wait for that thread either.
     with pytest.raises(LedgerProblem, match="another program holds the file"):
-        await values(state, "a")
+        await read_values(state, "a")
     over.set()
     monkeypatch.undo()
 
-    assert await values(state, "a") == {"a": 1}
+    assert await read_values(state, "a") == {"a": 1}
 
 
 @pytest.mark.requirement("state.shared")
@@ -380,9 +384,9 @@ async def test_file_without_tables_is_empty(state: SqliteStore) -> None:
     state.path.parent.mkdir(parents=True)
     state.path.touch()
 
-    assert await values(state, "a") == {}
-    await state.commit("s", [put("a", 1)], NOW)
-    assert await values(state, "a") == {"a": 1}
+    assert await read_values(state, "a") == {}
+    await state.commit("s", [make_put("a", 1)], NOW)
+    assert await read_values(state, "a") == {"a": 1}
 
 
 @pytest.mark.requirement("state.faults")
@@ -394,31 +398,31 @@ async def test_damaged_file_is_reported_and_left_alone(tmp_path: Path) -> None:
 
     words = r"the file is damaged.*Stop every ttp-mcp server, then move ledger.db"
     with pytest.raises(LedgerProblem, match=words) as writing:
-        await state.commit("s", [put("a")], NOW)
+        await state.commit("s", [make_put("a")], NOW)
     with pytest.raises(LedgerProblem, match=words) as reading:
-        await values(state, "a")
+        await read_values(state, "a")
     assert file.read_bytes() == b"this is no database" * 200
     # While the errors are kept, which refer to the connections.
     assert file.name not in {Path(each.path).name for each in psutil.Process().open_files()}
     del writing, reading
 
     file.unlink()
-    assert await values(state, "a") == {}
-    assert await state.commit("s", [put("a", 1)], NOW) == "done"
-    assert await values(state, "a") == {"a": 1}
+    assert await read_values(state, "a") == {}
+    assert await state.commit("s", [make_put("a", 1)], NOW) == "done"
+    assert await read_values(state, "a") == {"a": 1}
     await state.aclose()
 
 
 @pytest.mark.requirement("state.faults")
 async def test_misuse_of_a_connection_is_reported_and_the_next_call_works(state: SqliteStore) -> None:
     """Python reports it without a code of SQLite."""
-    await state.commit("s", [put("a", 1)], NOW)
+    await state.commit("s", [make_put("a", 1)], NOW)
     state._open["write"].close()
 
     with pytest.raises(LedgerProblem, match="SQLite reported an error"):
-        await state.commit("s", [put("b", 2)], NOW)
-    assert await state.commit("s", [put("c", 3)], NOW) == "done"
-    assert await values(state, "a", "b", "c") == {"a": 1, "c": 3}
+        await state.commit("s", [make_put("b", 2)], NOW)
+    assert await state.commit("s", [make_put("c", 3)], NOW) == "done"
+    assert await read_values(state, "a", "b", "c") == {"a": 1, "c": 3}
 
 
 @pytest.mark.requirement("state.faults")
@@ -427,18 +431,18 @@ async def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
 
     with pytest.raises(LedgerProblem, match=r"can't be opened or created. Nothing is sent"):
-        await SqliteStore(tmp_path / "state").commit("s", [put("a")], NOW)
+        await SqliteStore(tmp_path / "state").commit("s", [make_put("a")], NOW)
 
 
 @pytest.mark.requirement("state.faults")
 async def test_file_that_is_read_only_is_reported(state: SqliteStore) -> None:
     """As on a read-only drive."""
-    await state.commit("s", [put("a", 1)], NOW)
+    await state.commit("s", [make_put("a", 1)], NOW)
     db = state._open["write"]
     db.execute("PRAGMA query_only = ON")
 
     with pytest.raises(LedgerProblem, match=r"the file is read-only. .*Make it writable"):
-        await state.commit("s", [put("b")], NOW)
+        await state.commit("s", [make_put("b")], NOW)
 
 
 @pytest.mark.requirement("state.faults")
@@ -450,7 +454,7 @@ async def test_file_with_other_tables_is_reported(tmp_path: Path) -> None:
     state = SqliteStore(tmp_path)
 
     with pytest.raises(LedgerProblem, match="SQLite reported an error"):
-        await state.commit("s", [put("a")], NOW)
+        await state.commit("s", [make_put("a")], NOW)
     await state.aclose()
 
 
@@ -480,10 +484,10 @@ def test_exiting_process_keeps_the_log_of_readers(tmp_path: Path) -> None:
 
     async def host() -> None:
         state = SqliteStore(tmp_path)
-        assert await values(state, "a") == {"a": 9}
-        assert await state.commit("s", [put("b")], NOW) == "done"
+        assert await read_values(state, "a") == {"a": 9}
+        assert await state.commit("s", [make_put("b")], NOW) == "done"
         assert guest("c") == "done"
-        assert await state.commit("s", [put("d")], NOW) == "done"
+        assert await state.commit("s", [make_put("d")], NOW) == "done"
         assert guest("d") == "changed"
         await state.aclose()
 
@@ -505,17 +509,17 @@ async def test_file_that_another_process_fills_first_is_used(tmp_path: Path, mon
 
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Racing))
     state = SqliteStore(tmp_path)
-    assert await state.commit("s", [put("b", 1)], NOW) == "done"
+    assert await state.commit("s", [make_put("b", 1)], NOW) == "done"
     assert raced == ["done\n"]
-    assert await values(state, "a", "b") == {"a": 9, "b": 1}
+    assert await read_values(state, "a", "b") == {"a": 9, "b": 1}
     await state.aclose()
 
 
 @pytest.mark.requirement("state.shared")
 async def test_closing_leaves_no_log(state: SqliteStore) -> None:
     """SQLite removes it with the last connection."""
-    await state.commit("s", [put("a", 1)], NOW)
-    assert await values(state, "a") == {"a": 1}
+    await state.commit("s", [make_put("a", 1)], NOW)
+    assert await read_values(state, "a") == {"a": 1}
     await state.aclose()
     assert [file.name for file in state.path.parent.iterdir()] == ["ledger.db"]
 
@@ -526,12 +530,12 @@ async def test_inaccessible_path_is_reported(tmp_path: Path) -> None:
     state = SqliteStore(tmp_path / ("<" if WINDOWS else "x" * 300))
 
     if WINDOWS:  # such a folder isn't there yet
-        assert await values(state, "a") == {}
+        assert await read_values(state, "a") == {}
     else:
         with pytest.raises(LedgerProblem, match="can't be opened or created"):
-            await values(state, "a")
+            await read_values(state, "a")
     with pytest.raises(LedgerProblem, match="can't be opened or created"):
-        await state.commit("s", [put("a")], NOW)
+        await state.commit("s", [make_put("a")], NOW)
 
 
 @pytest.mark.requirement("state.versions")
@@ -544,29 +548,29 @@ async def test_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
     for _ in range(2):
         with pytest.raises(LedgerProblem) as raised:
-            await state.commit("s", [put("a")], NOW)
+            await state.commit("s", [make_put("a")], NOW)
         assert str(raised.value) == (
             "the ledger (ledger.db in TTP_STATE_DIR) was written by a newer ttp-mcp. Nothing is sent without it; reading goes on. "
             "Upgrade ttp-mcp, or set TTP_STATE_DIR to another folder."
         )
     with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
-        await values(state, "a")
+        await read_values(state, "a")
     await state.aclose()
 
 
-def settings(folder: Path, state_url: str | None = None) -> Settings:
+def make_settings(folder: Path, state_url: str | None = None) -> Settings:
     return Settings(zone=find_zone("UTC"), state_dir=folder, state_url=state_url)
 
 
 @pytest.mark.requirement("state.choice")
 async def test_state_is_in_files_unless_configured(tmp_path: Path) -> None:
     """Choosing a store doesn't open it."""
-    state = open_store(settings(tmp_path / "state"))
+    state = open_store(make_settings(tmp_path / "state"))
 
     assert isinstance(state, SqliteStore)
     assert not (tmp_path / "state").exists()
     with pytest.raises(SettingProblem, match="TTP_STATE_URL"):
-        open_store(settings(tmp_path, "memcached://host"))
+        open_store(make_settings(tmp_path, "memcached://host"))
 
 
 @pytest.mark.requirement("state.private")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger.store.conftest import settings
+from tests.ledger.store.conftest import make_settings
 from tests.ledger.store.servers import MISSING, Server, find_postgresql
 from ttp_mcp.config import SettingProblem
 from ttp_mcp.ledger.store import open_store
@@ -36,7 +36,7 @@ STEP = Put("kind", "a", {}, NOW + timedelta(days=1))
 )
 async def test_scheme_selects_the_store_without_opening_it(tmp_path: Path, url: str, store: type) -> None:
     """No name is resolved, and no folder is created."""
-    state = open_store(settings(tmp_path / "state", url))
+    state = open_store(make_settings(tmp_path / "state", url))
 
     assert isinstance(state, store)
     assert "word" not in repr(state)
@@ -49,7 +49,7 @@ async def test_client_library_logs_errors_only(caplog: pytest.LogCaptureFixture,
     """Its warnings are about consequences of an error that we report. Other loggers keep their level."""
     caplog.set_level(logging.NOTSET, "psycopg")
     level = logging.getLogger().level
-    open_store(settings(tmp_path, "postgresql://host/db"))
+    open_store(make_settings(tmp_path, "postgresql://host/db"))
     assert (logging.getLogger("psycopg").level, logging.getLogger().level) == (logging.ERROR, level)
 
 
@@ -71,7 +71,7 @@ async def test_client_library_logs_errors_only(caplog: pytest.LogCaptureFixture,
 def test_invalid_url_is_reported_without_quoting_it(tmp_path: Path, url: str, words: str) -> None:
     """A special character in the password is the likeliest mistake, so no part of the URL is shown."""
     with pytest.raises(SettingProblem) as refused:
-        open_store(settings(tmp_path, url))
+        open_store(make_settings(tmp_path, url))
 
     assert words in str(refused.value)
     assert "word-of-honor" not in "".join(traceback.format_exception(refused.value))
@@ -84,7 +84,7 @@ def test_missing_driver_is_reported_with_the_install_command(tmp_path: Path, mon
     monkeypatch.delitem(sys.modules, "ttp_mcp.ledger.store.postgresql")
 
     with pytest.raises(SettingProblem) as refused:
-        open_store(settings(tmp_path, "postgresql://host/0"))
+        open_store(make_settings(tmp_path, "postgresql://host/0"))
     assert str(refused.value) == (
         'TTP_STATE_URL names PostgreSQL, whose client isn\'t installed. Run: pip install "ttp-mcp[postgresql]"'
     )
@@ -101,7 +101,7 @@ def test_drivers_are_loaded_only_if_configured() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def certificate(folder: Path) -> Path:
+def create_certificate(folder: Path) -> Path:
     """Create a self-signed certificate for 127.0.0.1, in one file with its key."""
     command = [
         "openssl",
@@ -128,7 +128,7 @@ def tls_server(tmp_path: Path) -> Generator[Server]:
     if program is None:
         pytest.skip(MISSING)
     server = Server(program)
-    pem, key = server.give(certificate(tmp_path)), server.give(tmp_path / "key.pem")
+    pem, key = server.give(create_certificate(tmp_path)), server.give(tmp_path / "key.pem")
     server.options = {"ssl": "on", "ssl_cert_file": pem, "ssl_key_file": key}
     yield server.start()
     server.remove()
@@ -142,12 +142,12 @@ async def test_tls_is_verified_with_the_parameters_of_the_url(tls_server: Server
     plain = f"{tls_server.url}?sslmode=verify-full"
     trusting = f"{plain}&sslrootcert={authority}"
 
-    distrusting = open_store(settings(tmp_path, plain))
+    distrusting = open_store(make_settings(tmp_path, plain))
     with pytest.raises(LedgerProblem, match="can't be reached") as refused:
         await distrusting.commit("scope", [STEP], NOW)
     assert "word-of-honor" not in "".join(traceback.format_exception(refused.value))
     await distrusting.aclose()
-    state = open_store(settings(tmp_path, trusting))
+    state = open_store(make_settings(tmp_path, trusting))
     assert await state.commit("scope", [STEP], NOW) == "done"
     assert set(await state.get("scope", "kind", ["a"], NOW)) == {"a"}
     await state.aclose()

@@ -24,7 +24,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"'></style></b
 pytestmark = pytest.mark.requirement("sandbox.page")
 
 
-def visitor(sandbox: Sandbox, host: str = "127.0.0.1:8765") -> httpx2.AsyncClient:
+def open_visitor(sandbox: Sandbox, host: str = "127.0.0.1:8765") -> httpx2.AsyncClient:
     """A browser without a token."""
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(sandbox.app), base_url=f"http://{host}")
 
@@ -32,14 +32,14 @@ def visitor(sandbox: Sandbox, host: str = "127.0.0.1:8765") -> httpx2.AsyncClien
 @pytest.fixture
 async def page(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
     """A browser before the demo workspace."""
-    async with visitor(sandbox) as client:
+    async with open_visitor(sandbox) as client:
         yield client
 
 
 @pytest.fixture
-async def empty_page(empty: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
+async def empty_page(empty_workspace: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
     """A browser before the empty workspace."""
-    async with visitor(empty) as client:
+    async with open_visitor(empty_workspace) as client:
         yield client
 
 
@@ -100,7 +100,7 @@ def add_post(
     return post_id
 
 
-async def read(client: httpx2.AsyncClient, path: str, status: int = 200) -> Reader:
+async def read_page(client: httpx2.AsyncClient, path: str, status: int = 200) -> Reader:
     """Fetch a page."""
     answer = await client.get(path)
     assert answer.status_code == status
@@ -119,7 +119,7 @@ async def test_first_page_shows_what_needs_care_and_the_week(sandbox: Sandbox, p
         [waiting] = db.execute(
             "SELECT count(*) FROM posts WHERE status = 'scheduled' AND organization_id = 'org_harbor_cafe'"
         ).fetchone()
-    found = await read(page, "/")
+    found = await read_page(page, "/")
     assert "Sandbox – nothing here is public" in found.text.replace("Sandbox  –", "Sandbox –")
     assert "Wed 24 Jun, 11:30" in found.text
     assert "Europe/Paris" in found.text
@@ -134,11 +134,11 @@ async def test_first_page_shows_what_needs_care_and_the_week(sandbox: Sandbox, p
 
 async def test_every_page_of_the_navigation_answers(page: httpx2.AsyncClient) -> None:
     """Each marks its place."""
-    first = await read(page, HARBOR)
+    first = await read_page(page, HARBOR)
     links = [link for link in first.links() if link.startswith(HARBOR)]
     assert len(links) > 20
     for link in dict.fromkeys(links):
-        found = await read(page, link)
+        found = await read_page(page, link)
         tags = [tag for tag, _ in found.elements]
         assert tags.count("h1") == 1
         assert tags.count("main") == 1
@@ -148,18 +148,18 @@ async def test_every_page_of_the_navigation_answers(page: httpx2.AsyncClient) ->
 async def test_week_shows_seven_days_with_today_marked(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """Any day selects its week; times are local."""
     add_post(sandbox, "Roasting day", datetime(2026, 6, 26, 5, 15, tzinfo=UTC))
-    found = await read(page, f"{HARBOR}/week/2026-06-25")
+    found = await read_page(page, f"{HARBOR}/week/2026-06-25")
     assert "22 Jun – 28 Jun 2026" in found.text
     assert "Today" in found.text
     assert "07:15 Scheduled Roasting day" in found.text
     assert {f"{HARBOR}/week/2026-06-18", f"{HARBOR}/week/2026-07-02"}.isdisjoint(found.links())
     assert {f"{HARBOR}/week/2026-06-15", f"{HARBOR}/week/2026-06-29"} <= set(found.links())
-    assert (await read(page, f"{HARBOR}/week")).text == (await read(page, f"{HARBOR}/week/2026-06-24")).text
+    assert (await read_page(page, f"{HARBOR}/week")).text == (await read_page(page, f"{HARBOR}/week/2026-06-24")).text
 
 
 async def test_month_shows_whole_weeks(page: httpx2.AsyncClient) -> None:
     """June 2026 begins on a Monday and ends on a Tuesday: 35 days."""
-    found = await read(page, f"{HARBOR}/month/2026-06")
+    found = await read_page(page, f"{HARBOR}/month/2026-06")
     days = [
         attributes["href"]
         for _, attributes in found.elements
@@ -169,14 +169,14 @@ async def test_month_shows_whole_weeks(page: httpx2.AsyncClient) -> None:
     assert days[-1] == f"{HARBOR}/day/2026-07-05"
     assert len(set(days)) == 35
     assert {f"{HARBOR}/month/2026-05", f"{HARBOR}/month/2026-07"} <= set(found.links())
-    assert (await read(page, f"{HARBOR}/month")).text == found.text
+    assert (await read_page(page, f"{HARBOR}/month")).text == found.text
 
 
 async def test_day_of_the_clock_change_holds_its_25_hours(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """The last minute of 25 October in Paris is 22:59 UTC."""
     add_post(sandbox, "The last minute", datetime(2026, 10, 25, 22, 59, tzinfo=UTC))
     add_post(sandbox, "The next day", datetime(2026, 10, 25, 23, 0, tzinfo=UTC))
-    found = await read(page, f"{HARBOR}/day/2026-10-25")
+    found = await read_page(page, f"{HARBOR}/day/2026-10-25")
     assert "23:59 Scheduled The last minute" in found.text
     assert "The next day" not in found.text
 
@@ -190,18 +190,18 @@ async def test_thread_is_shown_whole(sandbox: Sandbox, page: httpx2.AsyncClient)
         thread=["Two", "Three"],
         platform_data={"tiktok": {"privacy": "SELF_ONLY"}},
     )
-    found = await read(page, f"{HARBOR}/posts/{post_id}")
+    found = await read_page(page, f"{HARBOR}/posts/{post_id}")
     assert "Thread Scheduled for Fri 26 Jun, 11:00 Text One Two Three" in found.text
     assert '"privacy": "SELF_ONLY"' in found.text
     assert "2026-06-26 09:00:00 UTC" in found.text
-    assert "Thread of 3" in (await read(page, f"{HARBOR}/week")).text
+    assert "Thread of 3" in (await read_page(page, f"{HARBOR}/week")).text
 
 
 async def test_partial_post_shows_the_result_on_each_account(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """Where it went with its figures, and why not to the other."""
     with sandbox.store.reading() as db:
         post_id = db.execute("SELECT id FROM posts WHERE status = 'partial'").fetchone()["id"]
-    found = await read(page, f"{HARBOR}/posts/{post_id}")
+    found = await read_page(page, f"{HARBOR}/posts/{post_id}")
     assert "Partial was due" in found.text
     assert "The connection of @harborcafe_berlin has expired. Reconnect the account" in found.text
     assert any(link.startswith("https://instagram.example/p/") for link in found.links())
@@ -215,42 +215,42 @@ async def test_post_shows_the_figures_of_the_api(sandbox: Sandbox, page: httpx2.
     posts = (await page.get("/api/posts", headers=own)).json()["posts"]
     post_id = next(post["id"] for post in posts if post["status"] == "published" and len(post["accountIds"]) == 2)
     answer = (await page.get(f"/api/analytics/metrics/{post_id}", headers=own)).json()
-    found = await read(page, f"{HARBOR}/posts/{post_id}")
+    found = await read_page(page, f"{HARBOR}/posts/{post_id}")
     for part in (*answer["accounts"], answer["metrics"]):
         figures = [f"{name.capitalize()} {part[name]:,}" for name in ("views", "likes", "comments", "shares", "saves")]
         assert " ".join(figures) in found.text
         assert f"Impressions {part['impressions']:,} Rate {100 * part['engagementRate']:.1f} %" in found.text
     with sandbox.store.writing() as db:
         db.execute("UPDATE publications SET measured_at = published_at WHERE post_id = ?", (post_id,))
-    assert "Views – Likes –" in (await read(page, f"{HARBOR}/posts/{post_id}")).text
+    assert "Views – Likes –" in (await read_page(page, f"{HARBOR}/posts/{post_id}")).text
 
 
 async def test_drafts_are_listed_and_shown(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """They have no time."""
     post_id = add_post(sandbox, "An idea", None, status="draft")
-    found = await read(page, f"{HARBOR}/drafts")
+    found = await read_page(page, f"{HARBOR}/drafts")
     assert "No time yet Draft An idea" in found.text
-    assert "Draft without a time" in (await read(page, f"{HARBOR}/posts/{post_id}")).text
+    assert "Draft without a time" in (await read_page(page, f"{HARBOR}/posts/{post_id}")).text
 
 
 async def test_accounts_show_their_health(page: httpx2.AsyncClient) -> None:
     """The expired one says what to do."""
-    found = await read(page, f"{HARBOR}/accounts")
+    found = await read_page(page, f"{HARBOR}/accounts")
     assert "6 accounts. 1 connection expired." in found.text
     assert "Expired Posts to this account fail." in found.text
     assert found.text.count("Connected until") == 5
     # The address that answers name for reconnecting an account.
-    assert (await read(page, "/dashboard/settings?tab=integrations")).text == found.text
-    healthy = await read(page, "/o/org_nordlicht/accounts")
+    assert (await read_page(page, "/dashboard/settings?tab=integrations")).text == found.text
+    healthy = await read_page(page, "/o/org_nordlicht/accounts")
     assert "All connections are in order." in healthy.text
 
 
 async def test_account_that_never_expires_shows_no_end(
-    empty_page: httpx2.AsyncClient, connect: Callable[..., str]
+    empty_page: httpx2.AsyncClient, connect_account: Callable[..., str]
 ) -> None:
     """This one has published nothing."""
-    connect("mastodon")
-    found = await read(empty_page, "/o/org_empty/accounts")
+    connect_account("mastodon")
+    found = await read_page(empty_page, "/o/org_empty/accounts")
     assert "1 account. All connections are in order." in found.text
     assert "Followers 1,000 Renews itself yes Last published never Id acc_mastodon" in found.text
 
@@ -271,7 +271,7 @@ async def test_media_are_shown_from_the_storage(sandbox: Sandbox, page: httpx2.A
             f"VALUES (?, 'org_harbor_cafe', ?, ?, ?, {now}, ?, ?)",
             rows,
         )
-    found = await read(page, f"{HARBOR}/media")
+    found = await read_page(page, f"{HARBOR}/media")
     assert "film.mp4 3.4 MB" in found.text
     assert "big.mp4 2.5 GB" in found.text
     assert "tiny.gif 43 bytes" in found.text
@@ -295,10 +295,10 @@ async def test_pictures_are_found_from_any_port(sandbox: Sandbox, page: httpx2.A
     post_id = add_post(sandbox, "Moved", at, media_urls=[f"http://127.0.0.1:1/{key}", "https://cdn.example/x.png"])
     add_post(sandbox, "Film", at, media_urls=["http://127.0.0.1:1/a/film.mp4"])
     add_post(sandbox, "Elsewhere", at, media_urls=["https://[broken", "https://cdn.example/"])
-    week = await read(page, f"{HARBOR}/week")
+    week = await read_page(page, f"{HARBOR}/week")
     assert "Film video" in week.text
     assert "Elsewhere file" in week.text
-    found = await read(page, f"{HARBOR}/posts/{post_id}")
+    found = await read_page(page, f"{HARBOR}/posts/{post_id}")
     sources = [attributes["src"] for tag, attributes in found.elements if tag == "img"]
     assert sources == ["/page/icon.svg", f"{sandbox.storage.origin}/{key}"]
     assert "https://cdn.example/x.png" in found.links()
@@ -315,16 +315,16 @@ async def test_feeds_show_what_a_follower_sees(sandbox: Sandbox, page: httpx2.As
             "published_at = ?",
             (newest["published_at"],),
         )
-    found = await read(page, f"{HARBOR}/feeds")
+    found = await read_page(page, f"{HARBOR}/feeds")
     assert "Deleted in TimeToPost; the network still shows it." in found.text
     assert "like 1 " in found.text
     assert "And more" in found.text
     assert [tag for tag, _ in found.elements].count("article") == 20
     assert f"{HARBOR}/feeds?page=2" in found.links()
-    second = await read(page, f"{HARBOR}/feeds?page=2")
+    second = await read_page(page, f"{HARBOR}/feeds?page=2")
     assert {f"{HARBOR}/feeds", f"{HARBOR}/feeds?page=1", f"{HARBOR}/feeds?page=3"} <= set(second.links())
-    assert "There is nothing older" in (await read(page, f"{HARBOR}/feeds?page=99")).text
-    one = await read(page, f"{HARBOR}/feeds/{account['id']}")
+    assert "There is nothing older" in (await read_page(page, f"{HARBOR}/feeds?page=99")).text
+    one = await read_page(page, f"{HARBOR}/feeds/{account['id']}")
     assert "X, 3,900 followers. The network is simulated." in one.text
     assert "TikTok ·" not in one.text
 
@@ -333,7 +333,7 @@ async def test_best_times_are_those_of_the_analytics(sandbox: Sandbox, page: htt
     """The same hours and days as the API answers, beside a table of all."""
     answer = await page.get("/api/analytics/optimal-times", headers={"Authorization": f"Bearer {sandbox.token}"})
     best = answer.json()["recommendation"]
-    found = await read(page, f"{HARBOR}/best-times")
+    found = await read_page(page, f"{HARBOR}/best-times")
     for entry in best["bestHours"]:
         assert f"{entry['hour']:02}:00 {entry['score']:.2f}" in found.text
     assert f"{best['bestDays'][0]['day']} 1.00" in found.text
@@ -345,16 +345,16 @@ async def test_best_times_are_those_of_the_analytics(sandbox: Sandbox, page: htt
 
 
 async def test_single_publication_colors_one_field(
-    empty: Sandbox, empty_page: httpx2.AsyncClient, connect: Callable[..., str], clock: ManualClock
+    empty_workspace: Sandbox, empty_page: httpx2.AsyncClient, connect_account: Callable[..., str], clock: ManualClock
 ) -> None:
-    account = connect("mastodon")
-    add_post(empty, "Once", clock.now() + timedelta(hours=1), organization="org_empty")
+    account = connect_account("mastodon")
+    add_post(empty_workspace, "Once", clock.now() + timedelta(hours=1), organization="org_empty")
     clock.move(7200)
-    empty.tick()
+    empty_workspace.tick()
     clock.move(3 * 86400)
-    found = await read(empty_page, "/o/org_empty/best-times")
+    found = await read_page(empty_page, "/o/org_empty/best-times")
     assert [cell["class"] for tag, cell in found.elements if tag == "td"].count("h5") == 1
-    assert "Mastodon · Wed 24 Jun" in (await read(empty_page, f"/o/org_empty/feeds/{account}")).text.replace(
+    assert "Mastodon · Wed 24 Jun" in (await read_page(empty_page, f"/o/org_empty/feeds/{account}")).text.replace(
         "Mastodon @acc_mastodon", "Mastodon"
     )
 
@@ -363,7 +363,7 @@ async def test_plan_without_best_times_says_so(sandbox: Sandbox, page: httpx2.As
     """As the API refuses them."""
     with sandbox.store.writing() as db:
         db.execute("UPDATE organizations SET plan = 'small'")
-    assert "The small plan does not include them." in (await read(page, f"{HARBOR}/best-times")).text
+    assert "The small plan does not include them." in (await read_page(page, f"{HARBOR}/best-times")).text
 
 
 async def test_activity_shows_requests_and_their_outcomes(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
@@ -377,7 +377,7 @@ async def test_activity_shows_requests_and_their_outcomes(sandbox: Sandbox, page
             "INSERT INTO activity (at, organization_id, token_label, method, path, status, summary) "
             "VALUES (0, 'org_harbor_cafe', NULL, 'GET', '/api/x', 503, 'Read x')"
         )
-    found = await read(page, f"{HARBOR}/activity")
+    found = await read_page(page, f"{HARBOR}/activity")
     assert "List posts GET /api/posts Done (200) sandbox" in found.text
     assert "List posts GET /api/posts Refused (401) none accepted" in found.text
     assert "Thu 1 Jan 1970, 01:00 Read x GET /api/x Failed (503)" in found.text
@@ -403,7 +403,7 @@ async def test_activity_shows_requests_and_their_outcomes(sandbox: Sandbox, page
     ],
 )
 async def test_empty_workspace_explains_the_first_steps(empty_page: httpx2.AsyncClient, path: str, words: str) -> None:
-    assert words in (await read(empty_page, f"/o/org_empty{path}")).text
+    assert words in (await read_page(empty_page, f"/o/org_empty{path}")).text
 
 
 async def test_crowded_week_shows_the_first_and_counts_the_rest(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
@@ -411,29 +411,29 @@ async def test_crowded_week_shows_the_first_and_counts_the_rest(sandbox: Sandbox
     start = datetime(2026, 8, 5, 6, tzinfo=UTC)
     for number in range(500):
         add_post(sandbox, f"Post {number}", start + timedelta(minutes=number), accounts=6)
-    week = await read(page, f"{HARBOR}/week/2026-08-05")
+    week = await read_page(page, f"{HARBOR}/week/2026-08-05")
     assert [tag for tag, _ in week.elements].count("article") == 8
     assert "and 492 more" in week.text
     assert "and 2 more" in week.text
-    assert "and 497 more" in (await read(page, f"{HARBOR}/month/2026-08")).text
-    last = await read(page, f"{HARBOR}/day/2026-08-05?page=9")
+    assert "and 497 more" in (await read_page(page, f"{HARBOR}/month/2026-08")).text
+    last = await read_page(page, f"{HARBOR}/day/2026-08-05?page=9")
     assert "Post 499" in last.text
     assert "Page 9 of 9" in last.text
     assert f"{HARBOR}/day/2026-08-05?page=8" in last.links()
     assert f"{HARBOR}/day/2026-08-05?page=10" not in last.links()
-    assert "No posts on this page" in (await read(page, f"{HARBOR}/day/2026-08-05?page=10")).text
-    first = await read(page, f"{HARBOR}/day/2026-08-05?page=none")
+    assert "No posts on this page" in (await read_page(page, f"{HARBOR}/day/2026-08-05?page=10")).text
+    first = await read_page(page, f"{HARBOR}/day/2026-08-05?page=none")
     assert "Page 1 of 9" in first.text
 
 
 async def test_workspace_without_problems_lists_none(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
-    assert "Needs your attention" not in (await read(page, "/o/org_nordlicht")).text
+    assert "Needs your attention" not in (await read_page(page, "/o/org_nordlicht")).text
 
 
 async def test_failed_post_or_expired_account_alone_needs_care(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     with sandbox.store.writing() as db:
         db.execute("UPDATE posts SET status = 'published' WHERE status IN ('failed', 'partial')")
-    assert "Needs your attention" in (await read(page, HARBOR)).text
+    assert "Needs your attention" in (await read_page(page, HARBOR)).text
 
 
 # Text stays text
@@ -461,7 +461,7 @@ async def test_hostile_words_stay_text_on_every_page(sandbox: Sandbox, page: htt
         )
     paths = ("", "/week", "/month", "/drafts", "/accounts", "/media", "/feeds", "/best-times", "/activity")
     for path in (*paths, "/day/2026-06-24", f"/posts/{post_id}"):
-        found = await read(page, f"{HARBOR}{path}")
+        found = await read_page(page, f"{HARBOR}{path}")
         tags = {tag for tag, _ in found.elements}
         assert tags.isdisjoint({"script", "style", "i", "b", "iframe"})
         attributes = [(name, value or "") for _, entry in found.elements for name, value in entry.items()]
@@ -479,7 +479,7 @@ WORDS = st.text(
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Sandbox]:
+def shared_workspace() -> Iterator[Sandbox]:
     """A workspace that all examples of a property write to."""
     with Sandbox(clock=ManualClock(datetime(2026, 6, 24, 9, 30, tzinfo=UTC)), empty=True) as opened:
         with opened.store.writing() as db:
@@ -495,18 +495,18 @@ def shared() -> Iterator[Sandbox]:
 @given(words=WORDS)
 @example(words=HOSTILE)
 @example(words="\u202egnp.exe\u2066\x00")
-async def test_any_text_adds_neither_elements_nor_attributes(shared: Sandbox, words: str) -> None:
+async def test_any_text_adds_neither_elements_nor_attributes(shared_workspace: Sandbox, words: str) -> None:
     """Texts of posts, names, errors and platforms don't change the elements of the page."""
     stored = words.encode("utf-8", "replace").decode()
 
     async def read_post(text: str) -> Reader:
-        with shared.store.writing() as db:
+        with shared_workspace.store.writing() as db:
             db.execute("UPDATE posts SET content = ?, platform_data = ?", (text, json.dumps({"x": text})))
             db.execute("UPDATE accounts SET name = ?, handle = ?", (text, text))
             db.execute("UPDATE post_targets SET error = ?, status = 'failed'", (text,))
             db.execute("UPDATE organizations SET name = ?", (text,))
-        async with visitor(shared) as client:
-            return await read(client, "/o/org_empty/posts/post_0")
+        async with open_visitor(shared_workspace) as client:
+            return await read_page(client, "/o/org_empty/posts/post_0")
 
     plain, found = await read_post("x"), await read_post(stored or "x")
     assert found.elements == plain.elements
@@ -556,7 +556,7 @@ async def test_only_web_addresses_are_followed(
     post_id = add_post(sandbox, "Out", sandbox.clock.now())
     with sandbox.store.writing() as db:
         db.execute("UPDATE post_targets SET url = ? WHERE post_id = ?", (address, post_id))
-    found = await read(page, f"{HARBOR}/posts/{post_id}")
+    found = await read_page(page, f"{HARBOR}/posts/{post_id}")
     outward = [entry["href"] for tag, entry in found.elements if tag == "a" and "rel" in entry]
     assert outward == ([address] if is_followed else [])
     assert is_followable(address) is is_followed
@@ -612,7 +612,7 @@ def test_api_needs_no_template_engine(tmp_path: Path) -> None:
 async def test_page_answers_only_to_names_of_this_machine(clock: ManualClock, host: str, status: int) -> None:
     """A site that points its name here (DNS rebinding) can read neither pages nor files."""
     with Sandbox(clock=clock, empty=True, api_origin="http://demo.internal:8765") as sandbox:
-        async with visitor(sandbox) as client:
+        async with open_visitor(sandbox) as client:
             for path in ("/", "/page/style.css", "/nowhere"):
                 answer = await client.get(path, headers={"Host": host})
                 assert answer.status_code == (404 if (path, status) == ("/nowhere", 200) else status)
@@ -626,13 +626,13 @@ async def test_page_of_another_organization_does_not_show_a_post(page: httpx2.As
         post = db.execute("SELECT id FROM posts WHERE organization_id = 'org_harbor_cafe' LIMIT 1").fetchone()["id"]
         account = db.execute("SELECT id FROM accounts WHERE organization_id = 'org_harbor_cafe'").fetchone()["id"]
         key = db.execute("SELECT key FROM media WHERE organization_id = 'org_harbor_cafe'").fetchone()["key"]
-    await read(page, f"{HARBOR}/posts/{post}")
-    await read(page, f"/o/org_nordlicht/posts/{post}", 404)
-    await read(page, f"/o/org_nordlicht/feeds/{account}", 404)
+    await read_page(page, f"{HARBOR}/posts/{post}")
+    await read_page(page, f"/o/org_nordlicht/posts/{post}", 404)
+    await read_page(page, f"/o/org_nordlicht/feeds/{account}", 404)
     other = add_post(
         sandbox, "Borrowed", None, organization="org_nordlicht", media_urls=[sandbox.storage.public_url(key)]
     )
-    found = await read(page, f"/o/org_nordlicht/posts/{other}")
+    found = await read_page(page, f"/o/org_nordlicht/posts/{other}")
     assert not [attributes for tag, attributes in found.elements if tag == "img" and key in (attributes["src"] or "")]
 
 
@@ -654,7 +654,7 @@ async def test_page_of_another_organization_does_not_show_a_post(page: httpx2.As
 )
 async def test_unknown_page_links_back(page: httpx2.AsyncClient, path: str) -> None:
     """HTML for people."""
-    found = await read(page, path, 404)
+    found = await read_page(page, path, 404)
     assert "Nothing is here" in found.text
     assert found.links() == ["/"]
 
@@ -684,16 +684,16 @@ async def test_page_only_reads(page: httpx2.AsyncClient, method: str) -> None:
 async def test_post_at_the_end_of_time_is_shown(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """The API takes any future time; in Paris this one is after the last date."""
     post_id = add_post(sandbox, "Finally", datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
-    found = await read(page, f"{HARBOR}/posts/{post_id}")
+    found = await read_page(page, f"{HARBOR}/posts/{post_id}")
     assert "Fri 31 Dec 9999, 23:59" in found.text
 
 
 async def test_edges_of_the_calendar_end(page: httpx2.AsyncClient) -> None:
     """The first and last week have no neighbor beyond."""
     for path in ("week/1971-01-01", "month/1971-01", "day/1971-01-01", "week/9998-12-31", "month/9998-12"):
-        found = await read(page, f"{HARBOR}/{path}")
+        found = await read_page(page, f"{HARBOR}/{path}")
         for link in found.links():
-            await read(page, link)
+            await read_page(page, link)
 
 
 @pytest.mark.requirement("sandbox.page.private")
@@ -737,7 +737,7 @@ async def test_page_shows_neither_token_nor_signature(page: httpx2.AsyncClient, 
 # Legible
 
 
-def luminance(color: str) -> float:
+def compute_luminance(color: str) -> float:
     """Relative luminance of #rrggbb, as WCAG defines it."""
     parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
@@ -757,5 +757,5 @@ async def test_text_contrasts_with_its_background(page: httpx2.AsyncClient, sche
     pairs += [("accent", "accent-soft"), ("surface", "accent"), ("banner-ink", "banner")]
     pairs += [("heat-ink", f"h{level}") for level in range(4)] + [("heat-ink-strong", f"h{level}") for level in (4, 5)]
     for words, behind in pairs:
-        darker, lighter = sorted((luminance(colors[words]), luminance(colors[behind])))
+        darker, lighter = sorted((compute_luminance(colors[words]), compute_luminance(colors[behind])))
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (words, behind)

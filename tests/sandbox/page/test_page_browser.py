@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from tests.support.browser import find_violations, needs_axe, needs_chromium, open_browser, serving, set_size
+from tests.support.browser import find_violations, needs_axe, needs_chromium, open_browser, serve_app, set_size
 from ttp_mcp.sandbox import ManualClock, Sandbox
 
 HOSTILE = (
@@ -77,13 +77,13 @@ def origin(tmp_path: Path) -> Iterator[str]:
         listeners = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
         api, storage = [f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
         sandbox = opened.enter_context(Sandbox(tmp_path / "data", clock=clock, api_origin=api, storage_origin=storage))
-        fill(sandbox)
-        opened.enter_context(serving(sandbox.app, listeners[0]))
-        opened.enter_context(serving(sandbox.storage_app, listeners[1]))
+        fill_workspace(sandbox)
+        opened.enter_context(serve_app(sandbox.app, listeners[0]))
+        opened.enter_context(serve_app(sandbox.storage_app, listeners[1]))
         yield api
 
 
-def fill(sandbox: Sandbox) -> None:
+def fill_workspace(sandbox: Sandbox) -> None:
     """Put hostile text into every place that can hold text."""
     at = round((sandbox.clock.now() + timedelta(hours=3)).timestamp() * 1000)
     with sandbox.store.writing() as db:

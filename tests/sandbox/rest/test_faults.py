@@ -36,7 +36,7 @@ async def client(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
         yield opened
 
 
-def number_of_posts(sandbox: Sandbox) -> int:
+def count_posts(sandbox: Sandbox) -> int:
     """Count the posts in the sandbox's data."""
     with sandbox.store.reading() as db:
         return db.execute("SELECT count(*) FROM posts").fetchone()[0]
@@ -45,12 +45,12 @@ def number_of_posts(sandbox: Sandbox) -> int:
 @pytest.mark.parametrize(("kind", "status", "retry_after"), [("429", 429, "2"), ("500", 500, None), ("503", 503, None)])
 async def test_refusals_have_the_documented_shape_and_no_effect(sandbox, client, kind, status, retry_after):
     """429 has a `Retry-After`; no refusal creates a post."""
-    before = number_of_posts(sandbox)
+    before = count_posts(sandbox)
     answer = await client.post("/posts", json=POST, headers={"x-sandbox-fault": kind})
     assert (answer.status_code, answer.headers.get("retry-after")) == (status, retry_after)
     assert answer.json()["success"] is False
     assert answer.headers["date"] == "Wed, 24 Jun 2026 09:30:00 GMT"
-    assert number_of_posts(sandbox) == before
+    assert count_posts(sandbox) == before
 
 
 async def test_retry_after_is_the_requested_seconds(client):
@@ -75,9 +75,9 @@ async def test_delay_does_not_change_the_limit_on_a_body(sandbox, client):
             yield part
 
     headers = {"x-sandbox-fault": "delay;seconds=0", "Content-Type": "application/json"}
-    before = number_of_posts(sandbox)
+    before = count_posts(sandbox)
     assert (await client.post("/posts", content=parts(), headers=headers)).status_code == 201
-    assert number_of_posts(sandbox) == before + 1
+    assert count_posts(sandbox) == before + 1
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -90,19 +90,19 @@ async def test_delay_does_not_change_the_limit_on_a_body(sandbox, client):
 @pytest.mark.parametrize(("kind", "made"), [("reset-before", 0), ("reset-after", 1), ("truncated", 1)])
 async def test_resets_break_the_connection_before_or_after_the_effect(sandbox, client, kind, made):
     """In one process the client raises what a dropped connection raises."""
-    before = number_of_posts(sandbox)
+    before = count_posts(sandbox)
     with pytest.raises(ConnectionResetError, match="closed the connection"):
         await client.post("/posts", json=POST, headers={"x-sandbox-fault": kind})
-    assert number_of_posts(sandbox) == before + made
+    assert count_posts(sandbox) == before + made
 
 
 async def test_html_is_a_page_with_status_200_and_no_effect(sandbox, client):
     """Like the sign-in page of a guest network."""
-    before = number_of_posts(sandbox)
+    before = count_posts(sandbox)
     answer = await client.post("/posts", json=POST, headers={"x-sandbox-fault": "html"})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.text.startswith("<!doctype html>")
-    assert number_of_posts(sandbox) == before
+    assert count_posts(sandbox) == before
 
 
 async def test_drip_sends_one_byte_at_a_time(sandbox):

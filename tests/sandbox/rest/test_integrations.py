@@ -94,10 +94,10 @@ async def test_tiktok_account_offers_some_of_the_choices(api: httpx2.AsyncClient
 
 
 async def test_creator_info_is_that_of_the_chosen_account(
-    empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+    empty_api: httpx2.AsyncClient, connect_account: Callable[..., str]
 ) -> None:
     """With two TikTok accounts, one of them without a handle of its own."""
-    first, second = connect("tiktok", "acc_one"), connect("tiktok", "acc_two")
+    first, second = connect_account("tiktok", "acc_one"), connect_account("tiktok", "acc_two")
     names = [
         (await empty_api.get("/integrations/tiktok/creator-info", params={"accountId": account})).json()
         for account in (first, second)
@@ -106,10 +106,10 @@ async def test_creator_info_is_that_of_the_chosen_account(
 
 
 async def test_creator_info_of_a_small_account_is_that_of_a_private_one(
-    empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+    empty_api: httpx2.AsyncClient, connect_account: Callable[..., str]
 ) -> None:
     """So that two accounts can differ in everything."""
-    accounts = [connect("tiktok", "large"), connect("tiktok", "small", followers=999)]
+    accounts = [connect_account("tiktok", "large"), connect_account("tiktok", "small", followers=999)]
     large, small = [
         (await empty_api.get("/integrations/tiktok/creator-info", params={"accountId": account})).json()["creatorInfo"]
         for account in accounts
@@ -128,7 +128,7 @@ async def test_disabled_interaction_fails_when_it_is_published(
     """As a privacy that isn't offered."""
     choices = {"privacy": "SELF_ONLY", "yourBrand": False, "brandedContent": False}
     switches = {"allowComments": True, "allowDuet": True, "allowStitch": True}
-    post_id = await schedule(api, "tiktok", {"tiktok": {**choices, **switches}})
+    post_id = await schedule_post(api, "tiktok", {"tiktok": {**choices, **switches}})
     clock.move(3600)
     sandbox.tick()
     post = (await api.get(f"/posts/{post_id}")).json()["post"]
@@ -144,7 +144,7 @@ async def test_privacy_that_is_not_offered_fails_when_it_is_published(
     """The API takes the four that exist; only the network knows what the account offers."""
     choices = {"privacy": "FOLLOWER_OF_CREATOR", "yourBrand": False, "brandedContent": False}
     switches = {"allowComments": True, "allowDuet": False, "allowStitch": False}
-    post_id = await schedule(api, "tiktok", {"tiktok": {**choices, **switches}})
+    post_id = await schedule_post(api, "tiktok", {"tiktok": {**choices, **switches}})
     clock.move(3600)
     sandbox.tick()
     post = (await api.get(f"/posts/{post_id}")).json()["post"]
@@ -165,11 +165,11 @@ async def test_privacy_that_is_not_offered_fails_when_it_is_published(
     ],
 )
 async def test_network_without_a_connected_account_is_not_found(
-    empty_api: httpx2.AsyncClient, connect: Callable[..., str], path: str, message: str
+    empty_api: httpx2.AsyncClient, connect_account: Callable[..., str], path: str, message: str
 ) -> None:
     """404, also when the only account has expired."""
-    connect("pinterest", status="expired")
-    connect("tiktok", status="expired")
+    connect_account("pinterest", status="expired")
+    connect_account("tiktok", status="expired")
     answer = await empty_api.get(path)
     assert (answer.status_code, answer.json()["message"]) == (404, message)
 
@@ -182,7 +182,7 @@ async def test_creator_info_of_another_account_is_not_found(api: httpx2.AsyncCli
         assert (answer.status_code, answer.json()["message"]) == (404, "No connected TikTok account has this id.")
 
 
-async def schedule(api: httpx2.AsyncClient, platform: str, data: dict[str, object]) -> str:
+async def schedule_post(api: httpx2.AsyncClient, platform: str, data: dict[str, object]) -> str:
     """Schedule a post with a picture for an hour from now; returns its id."""
     body = {
         "content": "A picture",
@@ -196,7 +196,7 @@ async def schedule(api: httpx2.AsyncClient, platform: str, data: dict[str, objec
 
 async def publish_pin(api: httpx2.AsyncClient, board: str) -> str:
     """Publish a pin now; returns the id of the post."""
-    post_id = await schedule(api, "pinterest", {"pinterest": {"boardId": board}})
+    post_id = await schedule_post(api, "pinterest", {"pinterest": {"boardId": board}})
     await api.post(f"/posts/{post_id}/publish")
     return post_id
 

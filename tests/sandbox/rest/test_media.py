@@ -23,12 +23,12 @@ TYPE = f"contentType must be one of {', '.join(TYPES)}."
 
 
 @pytest.fixture
-def sandbox(empty: Sandbox) -> Sandbox:
+def sandbox(empty_workspace: Sandbox) -> Sandbox:
     """Uploads need no demo workspace."""
-    return empty
+    return empty_workspace
 
 
-async def presign(api: httpx2.AsyncClient, size: int = len(BYTES), **fields: Any) -> dict[str, Any]:
+async def presign_upload(api: httpx2.AsyncClient, size: int = len(BYTES), **fields: Any) -> dict[str, Any]:
     """The answer of a presign that is accepted."""
     answer = await api.post(
         "/media/presign", json={"filename": "launch.png", "contentType": "image/png", "size": size, **fields}
@@ -37,14 +37,14 @@ async def presign(api: httpx2.AsyncClient, size: int = len(BYTES), **fields: Any
     return answer.json()
 
 
-def leftovers(sandbox: Sandbox) -> list[Path]:
+def list_leftovers(sandbox: Sandbox) -> list[Path]:
     """Return files of unfinished uploads."""
     return list((sandbox.folder / "media").glob(".incoming-*"))
 
 
 async def test_presign_answers_as_documented(sandbox: Sandbox, api: httpx2.AsyncClient) -> None:
     """Key, two URLs on another origin, and 300 seconds; each time another key."""
-    first, second = [await presign(api, filename="Launch day (1).png") for _ in range(2)]
+    first, second = [await presign_upload(api, filename="Launch day (1).png") for _ in range(2)]
     assert set(first) == {"success", "key", "uploadUrl", "publicUrl", "expiresIn"}
     assert (first["success"], first["expiresIn"]) == (True, 300)
     assert first["key"].startswith("uploads/org_empty/")
@@ -103,7 +103,7 @@ async def test_uploaded_file_is_served_as_it_was(
     api: httpx2.AsyncClient, storage: httpx2.AsyncClient, content_type: str
 ) -> None:
     """The same bytes, type and length without a token; a browser can't reinterpret it."""
-    url = await presign(api, contentType=content_type)
+    url = await presign_upload(api, contentType=content_type)
     stored = await storage.put(url["uploadUrl"], content=BYTES, headers={"Content-Type": content_type})
     assert stored.status_code == 200
     for method in ("GET", "HEAD"):
@@ -125,7 +125,7 @@ async def test_large_file_in_odd_pieces_is_kept_byte_by_byte(
         for start in range(0, len(content), 65_537):
             yield content[start : start + 65_537]
 
-    url = await presign(api, size=len(content))
+    url = await presign_upload(api, size=len(content))
     headers = {**PNG, "Content-Length": str(len(content))}
     stored = await storage.put(url["uploadUrl"], content=pieces(), headers=headers)
     assert stored.status_code == 200
@@ -145,7 +145,7 @@ async def test_size_may_be_written_as_a_float(api: httpx2.AsyncClient, storage: 
 
 async def test_ranges_are_served(api: httpx2.AsyncClient, storage: httpx2.AsyncClient) -> None:
     """From, to, the end, and one that is not there."""
-    url = await presign(api)
+    url = await presign_upload(api)
     await storage.put(url["uploadUrl"], content=BYTES, headers=PNG)
     for wanted, expected in (("2-4", BYTES[2:5]), ("1020-", BYTES[1020:]), ("-5", BYTES[-5:])):
         served = await storage.get(url["publicUrl"], headers={"Range": f"bytes={wanted}"})
@@ -158,7 +158,7 @@ async def test_nothing_is_served_before_the_upload(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient
 ) -> None:
     """404 until the bytes exist, and after they are deleted from the disk."""
-    url = await presign(api)
+    url = await presign_upload(api)
     assert (await storage.get(url["publicUrl"])).status_code == 404
     await storage.put(url["uploadUrl"], content=BYTES, headers=PNG)
     sandbox.storage.path(url["key"]).unlink()
@@ -168,7 +168,7 @@ async def test_nothing_is_served_before_the_upload(
 @pytest.mark.parametrize("content_type", ["image/jpeg", "", "image/png; charset=binary", "application/octet-stream"])
 async def test_another_type_is_refused(api: httpx2.AsyncClient, storage: httpx2.AsyncClient, content_type: str) -> None:
     """With 400; the URL can still be used correctly."""
-    url = await presign(api)
+    url = await presign_upload(api)
     answer = await storage.put(url["uploadUrl"], content=BYTES, headers={"Content-Type": content_type})
     assert (answer.status_code, answer.text) == (400, "Content-Type must be image/png.")
     assert (await storage.put(url["uploadUrl"], content=BYTES, headers=PNG)).status_code == 200
@@ -179,12 +179,12 @@ async def test_another_length_is_refused(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient, content: bytes
 ) -> None:
     """Both the announced and the actual one; nothing is kept."""
-    url = await presign(api)
+    url = await presign_upload(api)
     announced = await storage.put(url["uploadUrl"], content=content, headers=PNG)
     assert (announced.status_code, announced.text) == (400, "Content-Length must be 1024.")
     real = await storage.put(url["uploadUrl"], content=content, headers={**PNG, "Content-Length": "1024"})
     assert (real.status_code, real.text) == (400, "The body must have exactly 1024 bytes.")
-    assert leftovers(sandbox) == []
+    assert list_leftovers(sandbox) == []
     assert (await storage.get(url["publicUrl"])).status_code == 404
 
 
@@ -194,14 +194,14 @@ async def test_body_of_unknown_length_is_refused(api: httpx2.AsyncClient, storag
     async def chunks() -> AsyncIterator[bytes]:
         yield BYTES
 
-    url = await presign(api)
+    url = await presign_upload(api)
     answer = await storage.put(url["uploadUrl"], content=chunks(), headers=PNG)
     assert (answer.status_code, answer.text) == (411, "Content-Length is required.")
 
 
 async def test_url_takes_one_upload(api: httpx2.AsyncClient, storage: httpx2.AsyncClient) -> None:
     """The second is refused, and the first stays."""
-    url = await presign(api, size=3)
+    url = await presign_upload(api, size=3)
     assert (await storage.put(url["uploadUrl"], content=b"one", headers=PNG)).status_code == 200
     again = await storage.put(url["uploadUrl"], content=b"two", headers=PNG)
     assert (again.status_code, again.text) == (409, "The URL was used already.")
@@ -212,7 +212,7 @@ async def test_one_of_two_concurrent_uploads_is_kept_whole(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient
 ) -> None:
     """Both start before either ends."""
-    url = await presign(api, size=6)
+    url = await presign_upload(api, size=6)
     begun = [anyio.Event(), anyio.Event()]
     statuses: dict[bytes, int] = {}
 
@@ -233,14 +233,14 @@ async def test_one_of_two_concurrent_uploads_is_kept_whole(
     assert sorted(statuses.values()) == [200, 409]
     [kept] = [content for content, status in statuses.items() if status == 200]
     assert (await storage.get(url["publicUrl"])).content == kept
-    assert leftovers(sandbox) == []
+    assert list_leftovers(sandbox) == []
 
 
 async def test_url_lives_for_300_seconds(
     api: httpx2.AsyncClient, storage: httpx2.AsyncClient, clock: ManualClock
 ) -> None:
     """To the millisecond, by the sandbox's clock."""
-    early, late = [await presign(api) for _ in range(2)]
+    early, late = [await presign_upload(api) for _ in range(2)]
     clock.move(299.999)
     assert (await storage.put(early["uploadUrl"], content=BYTES, headers=PNG)).status_code == 200
     clock.move(0.001)
@@ -269,7 +269,7 @@ async def test_altered_url_is_refused(
     api: httpx2.AsyncClient, storage: httpx2.AsyncClient, part: str, value: str | None
 ) -> None:
     """403 for each query parameter removed, changed or added."""
-    url = await presign(api)
+    url = await presign_upload(api)
     split = urlsplit(url["uploadUrl"])
     query = dict(parse_qsl(split.query)) | {part: value}
     altered = urlunsplit(
@@ -283,7 +283,7 @@ async def test_signature_of_one_key_does_not_fit_another(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient
 ) -> None:
     """Neither another upload's nor an invented one."""
-    mine, other = [await presign(api) for _ in range(2)]
+    mine, other = [await presign_upload(api) for _ in range(2)]
     query = urlsplit(mine["uploadUrl"]).query
     for target in (other["publicUrl"], mine["publicUrl"] + "x", "http://media.sandbox.localhost/../sandbox.db"):
         answer = await storage.put(f"{target}?{query}", content=BYTES, headers=PNG)
@@ -299,7 +299,7 @@ async def test_url_works_for_every_opening_of_the_same_data(tmp_path: Path, cloc
             base_url=first.api_url,
             headers={"Authorization": f"Bearer {first.token}"},
         ) as api:
-            url = await presign(api)
+            url = await presign_upload(api)
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(second.storage_app)) as storage:
             assert (await storage.put(url["uploadUrl"], content=BYTES, headers=PNG)).status_code == 200
 
@@ -327,7 +327,7 @@ async def test_filename_cannot_lead_out_of_the_folder(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient, filename: str, end: str
 ) -> None:
     """The key has a cleaned name, and the file lies below the folder."""
-    url = await presign(api, filename=filename)
+    url = await presign_upload(api, filename=filename)
     assert url["key"].endswith(end)
     assert (await storage.put(url["uploadUrl"], content=BYTES, headers=PNG)).status_code == 200
     path = sandbox.storage.path(url["key"]).resolve()
@@ -351,7 +351,7 @@ async def test_url_ends_in_the_extension_of_its_type(
 ) -> None:
     """Networks look at the end of a media URL, so it can't depend on the script of the file name."""
     for filename in ("動画", "動画.mp4", "clip.MOV", "clip.jpeg", "no extension", f"right.{extension}"):
-        url = await presign(api, filename=filename, contentType=content_type)
+        url = await presign_upload(api, filename=filename, contentType=content_type)
         assert url["publicUrl"].endswith(f".{extension}")
         assert ".." not in url["publicUrl"]
 
@@ -374,7 +374,7 @@ async def test_aborted_upload_leaves_nothing(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient
 ) -> None:
     """The client may start again with the same URL."""
-    url = await presign(api)
+    url = await presign_upload(api)
     split = urlsplit(url["uploadUrl"])
     messages = [{"type": "http.request", "body": BYTES[:500], "more_body": True}, {"type": "http.disconnect"}]
     sent: list[dict[str, Any]] = []
@@ -396,16 +396,16 @@ async def test_aborted_upload_leaves_nothing(
     }
     await sandbox.storage_app(scope, receive, send)
     assert sent[0]["status"] == 400
-    assert leftovers(sandbox) == []
+    assert list_leftovers(sandbox) == []
     assert (await storage.put(url["uploadUrl"], content=BYTES, headers=PNG)).status_code == 200
 
 
 async def test_upload_can_be_used_in_a_post(
-    api: httpx2.AsyncClient, storage: httpx2.AsyncClient, connect: Callable[..., str]
+    api: httpx2.AsyncClient, storage: httpx2.AsyncClient, connect_account: Callable[..., str]
 ) -> None:
     """The three steps of the reference."""
-    connect("instagram")
-    url = await presign(api)
+    connect_account("instagram")
+    url = await presign_upload(api)
     await storage.put(url["uploadUrl"], content=BYTES, headers=PNG)
     body = {"content": "Hello", "platforms": ["instagram"], "mediaUrls": [url["publicUrl"]]}
     answer = await api.post("/posts", json={**body, "scheduledAt": "2026-07-01T15:00:00Z"})

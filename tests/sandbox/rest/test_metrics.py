@@ -23,9 +23,9 @@ async def read_metrics(api: httpx2.AsyncClient, post_id: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def post_id(empty_api: httpx2.AsyncClient, connect: Callable[..., str]) -> str:
+async def post_id(empty_api: httpx2.AsyncClient, connect_account: Callable[..., str]) -> str:
     """A post of the empty workspace for two accounts, due in an hour."""
-    accounts = [connect("instagram"), connect("tiktok")]
+    accounts = [connect_account("instagram"), connect_account("tiktok")]
     switches = {"allowComments": True, "allowDuet": False, "allowStitch": False, "yourBrand": False}
     post = {
         "content": "Hello",
@@ -38,31 +38,31 @@ async def post_id(empty_api: httpx2.AsyncClient, connect: Callable[..., str]) ->
 
 
 async def test_figures_are_missing_before_the_first_sync(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, post_id: str
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, post_id: str
 ) -> None:
     """Null, which is not zero: before it is published, and in the minutes after."""
     for minutes in (0, 60, 4):
         clock.move(minutes * 60)
-        empty.tick()
+        empty_workspace.tick()
         found = await read_metrics(empty_api, post_id)
         assert found == {"success": True, "postId": post_id, "metrics": None, "accounts": []}
     clock.move(60)
-    empty.tick()
+    empty_workspace.tick()
     found = await read_metrics(empty_api, post_id)
     assert [account["syncedAt"] for account in found["accounts"]] == ["2026-06-24T10:35:00.000Z"] * 2
     assert found["metrics"]["views"] == sum(account["views"] for account in found["accounts"])
 
 
 async def test_figures_grow_with_time_and_settle(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, post_id: str
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, post_id: str
 ) -> None:
     """They never decrease."""
     clock.move(3600)
-    empty.tick()
+    empty_workspace.tick()
     seen: list[dict[str, Any]] = []
     for age in (timedelta(hours=1), timedelta(days=1), timedelta(days=20), timedelta(days=40)):
         clock.move(age.total_seconds())
-        empty.tick()
+        empty_workspace.tick()
         seen.append((await read_metrics(empty_api, post_id))["metrics"])
     for before, after in pairwise(seen):
         assert all(before[figure] <= after[figure] for figure in FIGURES)
@@ -105,15 +105,15 @@ async def test_failed_account_has_no_figures(sandbox: Sandbox, api: httpx2.Async
 
 
 async def test_post_without_any_view_has_the_rate_zero(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, post_id: str
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, post_id: str
 ) -> None:
     """Not an error."""
-    with empty.store.writing() as db:
+    with empty_workspace.store.writing() as db:
         db.execute("UPDATE accounts SET followers = 0")
     clock.move(3600)
-    empty.tick()
+    empty_workspace.tick()
     clock.move(3600)
-    empty.tick()
+    empty_workspace.tick()
     assert (await read_metrics(empty_api, post_id))["metrics"] == {**dict.fromkeys(FIGURES, 0), "engagementRate": 0.0}
 
 

@@ -12,7 +12,7 @@ HARBOR, NORDLICHT = "org_harbor_cafe", "org_nordlicht"
 BEST_TIMES = ("optimal-times", "optimal-times/by-account", "next-optimal-time", "weekly-schedule")
 
 
-async def posts_of(api: httpx2.AsyncClient, organization: str | None = None) -> list[str]:
+async def list_posts(api: httpx2.AsyncClient, organization: str | None = None) -> list[str]:
     """Ids of the posts of an organization."""
     headers = {"x-ttp-org": organization} if organization else {}
     return [post["id"] for post in (await api.get("/posts", headers=headers)).json()["posts"]]
@@ -22,8 +22,8 @@ async def posts_of(api: httpx2.AsyncClient, organization: str | None = None) -> 
 async def test_header_selects_among_the_callers_own(sandbox: Sandbox, api: httpx2.AsyncClient) -> None:
     """The first is the active one; both demo organizations have posts of their own."""
     assert [each.id for each in organizations.list_organizations(sandbox.store)] == [HARBOR, NORDLICHT]
-    assert await posts_of(api) == await posts_of(api, HARBOR)
-    assert not set(await posts_of(api, HARBOR)) & set(await posts_of(api, NORDLICHT))
+    assert await list_posts(api) == await list_posts(api, HARBOR)
+    assert not set(await list_posts(api, HARBOR)) & set(await list_posts(api, NORDLICHT))
     accounts = (await api.get("/integrations", headers={"x-ttp-org": NORDLICHT})).json()["integrations"]
     assert [account["name"] for account in accounts] == ["Nordlicht Studio", "Nordlicht Studio"]
 
@@ -51,14 +51,14 @@ async def test_caller_without_an_organization_is_refused(sandbox: Sandbox, api: 
 @pytest.mark.requirement("sandbox.organizations")
 async def test_post_of_another_organization_is_not_found(api: httpx2.AsyncClient) -> None:
     """404 on reading and on deleting, the same as for an unknown id; the post stays."""
-    [theirs, *_] = await posts_of(api, NORDLICHT)
+    [theirs, *_] = await list_posts(api, NORDLICHT)
     for method in ("GET", "DELETE"):
         foreign, unknown = await api.request(method, f"/posts/{theirs}"), await api.request(method, "/posts/cmb8none")
         assert foreign.status_code == unknown.status_code == 404
         assert foreign.json() == unknown.json() == {"success": False, "message": "Post not found."}
-    assert theirs in await posts_of(api, NORDLICHT)
+    assert theirs in await list_posts(api, NORDLICHT)
     assert (await api.delete(f"/posts/{theirs}", headers={"x-ttp-org": NORDLICHT})).status_code == 200
-    assert theirs not in await posts_of(api, NORDLICHT)
+    assert theirs not in await list_posts(api, NORDLICHT)
 
 
 @pytest.mark.requirement("sandbox.organizations")
@@ -82,11 +82,11 @@ async def test_analytics_are_those_of_the_chosen_organization(api: httpx2.AsyncC
 
 @pytest.mark.requirement("sandbox.plans")
 async def test_small_plan_allows_30_posts_in_30_days(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, connect: Callable[..., str]
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, connect_account: Callable[..., str]
 ) -> None:
     """The 31st is refused with the figures, and allowed again once the first are 30 days old."""
-    organizations.set_plan(empty.store, "org_empty", "small")
-    draft = {"content": "Hello", "accountIds": [connect("linkedin")]}
+    organizations.set_plan(empty_workspace.store, "org_empty", "small")
+    draft = {"content": "Hello", "accountIds": [connect_account("linkedin")]}
     assert [(await empty_api.post("/posts", json=draft)).status_code for _ in range(30)] == [201] * 30
     answer = await empty_api.post("/posts", json=draft)
     assert answer.status_code == 403
@@ -100,11 +100,11 @@ async def test_small_plan_allows_30_posts_in_30_days(
 
 @pytest.mark.requirement("sandbox.plans")
 async def test_small_plan_allows_10_scheduled_posts_at_once(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, connect_account: Callable[..., str]
 ) -> None:
     """The 11th is refused with the figures; drafts are not counted, and a deleted one makes room."""
-    organizations.set_plan(empty.store, "org_empty", "small")
-    draft = {"content": "Hello", "accountIds": [connect("linkedin")]}
+    organizations.set_plan(empty_workspace.store, "org_empty", "small")
+    draft = {"content": "Hello", "accountIds": [connect_account("linkedin")]}
     scheduled = {**draft, "scheduledAt": "2026-06-25T09:00:00Z"}
     made = [await empty_api.post("/posts", json=scheduled) for _ in range(10)]
     assert [answer.status_code for answer in made] == [201] * 10
@@ -118,25 +118,25 @@ async def test_small_plan_allows_10_scheduled_posts_at_once(
 
 @pytest.mark.requirement("sandbox.plans")
 async def test_exceeded_plan_is_reported_without_counting_all(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, connect_account: Callable[..., str]
 ) -> None:
     """Posts from the complete plan stay and may far exceed the small one."""
-    draft = {"content": "Hello", "accountIds": [connect("linkedin")]}
+    draft = {"content": "Hello", "accountIds": [connect_account("linkedin")]}
     scheduled = {**draft, "scheduledAt": "2026-06-25T09:00:00Z"}
     for _ in range(12):
         assert (await empty_api.post("/posts", json=scheduled)).status_code == 201
-    organizations.set_plan(empty.store, "org_empty", "small")
+    organizations.set_plan(empty_workspace.store, "org_empty", "small")
     answer = await empty_api.post("/posts", json=scheduled)
     assert answer.json()["message"] == "Your plan allows 10 scheduled posts at once; more than 10 are waiting."
 
 
 @pytest.mark.requirement("sandbox.plans")
 async def test_small_plan_includes_the_first_3_accounts(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, connect_account: Callable[..., str]
 ) -> None:
     """A post to the fourth is refused, by id and by platform."""
-    organizations.set_plan(empty.store, "org_empty", "small")
-    ids = [connect(platform) for platform in ("linkedin", "twitter", "threads", "bluesky")]
+    organizations.set_plan(empty_workspace.store, "org_empty", "small")
+    ids = [connect_account(platform) for platform in ("linkedin", "twitter", "threads", "bluesky")]
     assert (await empty_api.post("/posts", json={"content": "Hello", "accountIds": ids[:3]})).status_code == 201
     for target in ({"accountIds": ids[3:]}, {"accountIds": ids}, {"platforms": ["bluesky"]}):
         answer = await empty_api.post("/posts", json={"content": "Hello", **target})
@@ -163,13 +163,13 @@ async def test_small_plan_has_no_best_times(sandbox: Sandbox, api: httpx2.AsyncC
 
 @pytest.mark.requirement("sandbox.plans")
 async def test_complete_plan_passes_what_the_small_one_refuses(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, connect_account: Callable[..., str]
 ) -> None:
     """31 scheduled posts on four accounts, and the best times."""
-    ids = [connect(platform) for platform in ("linkedin", "twitter", "threads", "bluesky")]
+    ids = [connect_account(platform) for platform in ("linkedin", "twitter", "threads", "bluesky")]
     post = {"content": "Hello", "accountIds": ids, "scheduledAt": "2026-06-25T09:00:00Z"}
     assert [(await empty_api.post("/posts", json=post)).status_code for _ in range(31)] == [201] * 31
     for path in BEST_TIMES:
         assert (await empty_api.get(f"/analytics/{path}")).status_code == 200
-    [organization] = organizations.list_organizations(empty.store)
+    [organization] = organizations.list_organizations(empty_workspace.store)
     assert organization.plan.name == "complete"

@@ -19,19 +19,19 @@ NO_URL = "mediaUrls must hold https URLs, as POST /media/presign returns them in
 
 
 @pytest.fixture
-def x(connect: Callable[..., str]) -> str:
+def x_account(connect_account: Callable[..., str]) -> str:
     """An account on X."""
-    return connect("twitter", "acc_x")
+    return connect_account("twitter", "acc_x")
 
 
-async def create(api: httpx2.AsyncClient, **fields: Any) -> dict[str, Any]:
+async def create_post(api: httpx2.AsyncClient, **fields: Any) -> dict[str, Any]:
     """The created post."""
     answer = await api.post("/posts", json={"content": "Hello", "accountIds": ["acc_x"], **fields})
     assert answer.status_code == 201, answer.text
     return answer.json()["post"]
 
 
-async def refusal(api: httpx2.AsyncClient, **fields: Any) -> str:
+async def read_refusal(api: httpx2.AsyncClient, **fields: Any) -> str:
     """Return the message of a 400; fields given as `...` are left out."""
     body = {"content": "Hello", "accountIds": ["acc_x"], **fields}
     answer = await api.post("/posts", json={name: value for name, value in body.items() if value is not ...})
@@ -40,9 +40,11 @@ async def refusal(api: httpx2.AsyncClient, **fields: Any) -> str:
     return answer.json()["message"]
 
 
-async def test_post_without_a_time_is_a_draft(empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_post_without_a_time_is_a_draft(empty_api: httpx2.AsyncClient, x_account: str) -> None:
     """201 with every field."""
-    post = await create(empty_api, content="Launch day! 🚀", thread=["More"], mediaUrls=["https://m.example/a.jpg"])
+    post = await create_post(
+        empty_api, content="Launch day! 🚀", thread=["More"], mediaUrls=["https://m.example/a.jpg"]
+    )
     assert post.pop("id").startswith("cmb8")
     assert post == {
         "content": "Launch day! 🚀",
@@ -70,30 +72,34 @@ async def test_post_without_a_time_is_a_draft(empty_api: httpx2.AsyncClient, x: 
     }
 
 
-async def test_post_with_a_time_is_scheduled_and_read_back_the_same(empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_post_with_a_time_is_scheduled_and_read_back_the_same(
+    empty_api: httpx2.AsyncClient, x_account: str
+) -> None:
     """GET returns what POST returned."""
-    post = await create(empty_api, scheduledAt=LATER, mediaUrls=["https://m.example/a.jpg"])
+    post = await create_post(empty_api, scheduledAt=LATER, mediaUrls=["https://m.example/a.jpg"])
     assert (post["status"], post["scheduledAt"]) == ("scheduled", LATER)
     assert (await empty_api.get(f"/posts/{post['id']}")).json() == {"success": True, "post": post}
 
 
-async def test_posts_are_listed_newest_first(empty_api: httpx2.AsyncClient, clock: ManualClock, x: str) -> None:
+async def test_posts_are_listed_newest_first(empty_api: httpx2.AsyncClient, clock: ManualClock, x_account: str) -> None:
     """By creation, not schedule, also within one millisecond."""
     made = [
-        await create(empty_api, content=f"{number}", scheduledAt=LATER if number % 2 else "2026-06-24T10:00:00Z")
+        await create_post(empty_api, content=f"{number}", scheduledAt=LATER if number % 2 else "2026-06-24T10:00:00Z")
         for number in range(4)
     ]
     clock.move(5)
-    made.append(await create(empty_api, content="4"))
+    made.append(await create_post(empty_api, content="4"))
     listed = (await empty_api.get("/posts")).json()["posts"]
     assert [post["content"] for post in listed] == ["4", "3", "2", "1", "0"]
     assert listed == made[::-1]
 
 
-async def test_post_without_targets_is_listed(empty: Sandbox, empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_post_without_targets_is_listed(
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, x_account: str
+) -> None:
     """An imported post may have none."""
-    post = await create(empty_api)
-    with empty.store.writing() as db:
+    post = await create_post(empty_api)
+    with empty_workspace.store.writing() as db:
         db.execute("DELETE FROM post_targets")
     [listed] = (await empty_api.get("/posts")).json()["posts"]
     assert listed == post | {"platforms": [], "accountIds": [], "results": []}
@@ -128,10 +134,10 @@ async def test_demo_workspace_has_posts_in_every_final_status(api: httpx2.AsyncC
         ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z"),
     ],
 )
-async def test_times_are_read_as_iso_8601(empty_api: httpx2.AsyncClient, x: str, given: str, kept: str) -> None:
+async def test_times_are_read_as_iso_8601(empty_api: httpx2.AsyncClient, x_account: str, given: str, kept: str) -> None:
     """Without an offset it is UTC, which is an assumption, wherever the machine is."""
     with far_from_utc():
-        assert (await create(empty_api, scheduledAt=given))["scheduledAt"] == kept
+        assert (await create_post(empty_api, scheduledAt=given))["scheduledAt"] == kept
 
 
 @pytest.mark.parametrize(
@@ -158,11 +164,11 @@ async def test_times_are_read_as_iso_8601(empty_api: httpx2.AsyncClient, x: str,
     ],
 )
 async def test_past_and_invalid_times_are_refused(
-    empty_api: httpx2.AsyncClient, x: str, given: object, message: str
+    empty_api: httpx2.AsyncClient, x_account: str, given: object, message: str
 ) -> None:
     """400, and nothing is created."""
     with far_from_utc():
-        assert await refusal(empty_api, scheduledAt=given) == message
+        assert await read_refusal(empty_api, scheduledAt=given) == message
     assert (await empty_api.get("/posts")).json()["posts"] == []
 
 
@@ -177,18 +183,20 @@ async def test_past_and_invalid_times_are_refused(
         ("x" * 100_001, "content has at most 100000 characters."),
     ],
 )
-async def test_content_is_needed(empty_api: httpx2.AsyncClient, x: str, content: object, message: str) -> None:
+async def test_content_is_needed(empty_api: httpx2.AsyncClient, x_account: str, content: object, message: str) -> None:
     """At least one visible character."""
-    assert await refusal(empty_api, content=content) == message
+    assert await read_refusal(empty_api, content=content) == message
 
 
 @pytest.mark.parametrize(
     "content",
     ["'; DROP TABLE posts; --", "a\u0000b", "<script>alert(1)</script>", "👩‍👩‍👧", "\u202eabc", "é" * 280, "x"],
 )
-async def test_content_is_kept_character_by_character(empty_api: httpx2.AsyncClient, x: str, content: str) -> None:
+async def test_content_is_kept_character_by_character(
+    empty_api: httpx2.AsyncClient, x_account: str, content: str
+) -> None:
     """Nothing is trimmed, decoded or normalized."""
-    assert (await create(empty_api, content=content))["content"] == content
+    assert (await create_post(empty_api, content=content))["content"] == content
     assert (await empty_api.get("/posts")).json()["posts"][0]["content"] == content
 
 
@@ -205,27 +213,27 @@ async def test_content_is_kept_character_by_character(empty_api: httpx2.AsyncCli
     ],
 )
 async def test_thread_has_at_most_24_parts_of_280(
-    empty_api: httpx2.AsyncClient, x: str, thread: object, message: str
+    empty_api: httpx2.AsyncClient, x_account: str, thread: object, message: str
 ) -> None:
     """The message names the part and its length."""
-    assert await refusal(empty_api, thread=thread) == message
+    assert await read_refusal(empty_api, thread=thread) == message
 
 
 @pytest.mark.parametrize("thread", [["🙂" * 280] * 24, ["x"], []])
 async def test_longest_and_shortest_threads_are_accepted(
-    empty_api: httpx2.AsyncClient, x: str, thread: list[str]
+    empty_api: httpx2.AsyncClient, x_account: str, thread: list[str]
 ) -> None:
     """24 parts of 280 code points, or one of one; an empty list is not a thread."""
-    assert (await create(empty_api, thread=thread))["thread"] == thread
+    assert (await create_post(empty_api, thread=thread))["thread"] == thread
 
 
 async def test_longest_content_and_lists_are_accepted(
-    empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+    empty_api: httpx2.AsyncClient, connect_account: Callable[..., str]
 ) -> None:
     """On a platform without a limit of its own."""
-    connect("facebook", "a")
+    connect_account("facebook", "a")
     longest, media_urls = "x" * 100_000, [f"https://m.example/{number}.jpg" for number in range(50)]
-    post = await create(empty_api, content=longest, accountIds=["a"] * 100, mediaUrls=media_urls)
+    post = await create_post(empty_api, content=longest, accountIds=["a"] * 100, mediaUrls=media_urls)
     assert (post["content"], post["accountIds"], post["mediaUrls"]) == (longest, ["a"], media_urls)
 
 
@@ -267,37 +275,37 @@ async def test_longest_content_and_lists_are_accepted(
     ],
 )
 async def test_targets_are_account_ids_or_platforms(
-    empty_api: httpx2.AsyncClient, x: str, fields: dict[str, Any], message: str
+    empty_api: httpx2.AsyncClient, x_account: str, fields: dict[str, Any], message: str
 ) -> None:
     """One of the two, all of them known."""
-    assert await refusal(empty_api, **fields) == message
+    assert await read_refusal(empty_api, **fields) == message
     assert (await empty_api.get("/posts")).json()["posts"] == []
 
 
 async def test_workspace_without_accounts_has_no_targets(empty_api: httpx2.AsyncClient) -> None:
     """The message says that none is connected."""
-    found = await refusal(empty_api, accountIds=..., platforms=["twitter"])
+    found = await read_refusal(empty_api, accountIds=..., platforms=["twitter"])
     assert found == "No connected account on platform twitter. Connected: none."
 
 
 async def test_account_named_twice_counts_once(
-    empty_api: httpx2.AsyncClient, connect: Callable[..., str], x: str
+    empty_api: httpx2.AsyncClient, connect_account: Callable[..., str], x_account: str
 ) -> None:
     """In the order of first naming; a platform means all of its accounts."""
-    connect("twitter", "acc_x2")
-    connect("linkedin", "acc_in")
-    post = await create(empty_api, accountIds=["acc_in", "acc_x", "acc_in"])
+    connect_account("twitter", "acc_x2")
+    connect_account("linkedin", "acc_in")
+    post = await create_post(empty_api, accountIds=["acc_in", "acc_x", "acc_in"])
     assert (post["accountIds"], post["platforms"]) == (["acc_in", "acc_x"], ["linkedin", "twitter"])
     answer = await empty_api.post("/posts", json={"content": "Hello", "platforms": ["twitter", "linkedin", "twitter"]})
     assert answer.json()["post"]["accountIds"] == ["acc_x", "acc_x2", "acc_in"]
     assert answer.json()["post"]["platforms"] == ["twitter", "linkedin"]
-    message = await refusal(empty_api, accountIds=..., platforms=["tiktok"])
+    message = await read_refusal(empty_api, accountIds=..., platforms=["tiktok"])
     assert message == "No connected account on platform tiktok. Connected: twitter, linkedin."
 
 
-async def test_same_post_twice_is_two_posts(empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_same_post_twice_is_two_posts(empty_api: httpx2.AsyncClient, x_account: str) -> None:
     """The reference documents no idempotency."""
-    first, second = [await create(empty_api, scheduledAt=LATER) for _ in range(2)]
+    first, second = [await create_post(empty_api, scheduledAt=LATER) for _ in range(2)]
     assert first["id"] != second["id"]
     assert len((await empty_api.get("/posts")).json()["posts"]) == 2
 
@@ -323,9 +331,11 @@ async def test_same_post_twice_is_two_posts(empty_api: httpx2.AsyncClient, x: st
         (None, "mediaUrls must be a list of 0–50 texts of 1–2048 characters."),
     ],
 )
-async def test_media_are_https_urls(empty_api: httpx2.AsyncClient, x: str, media_urls: object, message: str) -> None:
+async def test_media_are_https_urls(
+    empty_api: httpx2.AsyncClient, x_account: str, media_urls: object, message: str
+) -> None:
     """Everything else is refused."""
-    assert await refusal(empty_api, mediaUrls=media_urls) == message
+    assert await read_refusal(empty_api, mediaUrls=media_urls) == message
 
 
 @pytest.mark.parametrize(
@@ -340,55 +350,55 @@ async def test_media_are_https_urls(empty_api: httpx2.AsyncClient, x: str, media
         "http://[::1]:9000/a.jpg",
     ],
 )
-async def test_media_may_be_hosted_anywhere(empty_api: httpx2.AsyncClient, x: str, url: str) -> None:
+async def test_media_may_be_hosted_anywhere(empty_api: httpx2.AsyncClient, x_account: str, url: str) -> None:
     """And over http on this machine, where the sandbox's storage is."""
-    assert (await create(empty_api, mediaUrls=[url]))["mediaUrls"] == [url]
+    assert (await create_post(empty_api, mediaUrls=[url]))["mediaUrls"] == [url]
 
 
-async def test_list_of_media_may_be_empty(empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_list_of_media_may_be_empty(empty_api: httpx2.AsyncClient, x_account: str) -> None:
     """Like leaving it out."""
-    assert (await create(empty_api, mediaUrls=[]))["mediaUrls"] == []
+    assert (await create_post(empty_api, mediaUrls=[]))["mediaUrls"] == []
 
 
-async def test_unknown_fields_are_refused_by_name(empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_unknown_fields_are_refused_by_name(empty_api: httpx2.AsyncClient, x_account: str) -> None:
     """A misspelled scheduledAt must not silently create a draft."""
     known = "content, accountIds, platforms, mediaUrls, thread, scheduledAt, platformData"
-    assert await refusal(empty_api, scheduled_at=LATER) == f"Unknown field: scheduled_at. Known are {known}."
-    assert await refusal(empty_api, **{"z" * 100: 1}) == f"Unknown field: {'z' * 60}. Known are {known}."
+    assert await read_refusal(empty_api, scheduled_at=LATER) == f"Unknown field: scheduled_at. Known are {known}."
+    assert await read_refusal(empty_api, **{"z" * 100: 1}) == f"Unknown field: {'z' * 60}. Known are {known}."
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 7])
-async def test_platform_data_is_an_object(empty_api: httpx2.AsyncClient, x: str, data: object) -> None:
+async def test_platform_data_is_an_object(empty_api: httpx2.AsyncClient, x_account: str, data: object) -> None:
     """Anything else is refused."""
-    assert await refusal(empty_api, platformData=data) == "platformData must be an object."
+    assert await read_refusal(empty_api, platformData=data) == "platformData must be an object."
 
 
-async def test_platform_data_of_other_platforms_is_kept(empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_platform_data_of_other_platforms_is_kept(empty_api: httpx2.AsyncClient, x_account: str) -> None:
     """The list of platforms is open."""
     data = {"mastodon": {"visibility": "unlisted", "deep": [{"er": None}]}}
-    assert (await create(empty_api, platformData=data))["platformData"] == data
+    assert (await create_post(empty_api, platformData=data))["platformData"] == data
 
 
-async def test_first_of_several_problems_is_reported(empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_first_of_several_problems_is_reported(empty_api: httpx2.AsyncClient, x_account: str) -> None:
     """Form before time, time before targets, targets before what a platform takes."""
     long = "x" * 281
-    assert (await refusal(empty_api, a=1, content="")).startswith("Unknown field: a.")
-    assert (await refusal(empty_api, content="", scheduledAt="never")).startswith("content is required")
-    assert await refusal(empty_api, content=long, scheduledAt="never", accountIds=["acc_9"]) == INVALID_TIME
+    assert (await read_refusal(empty_api, a=1, content="")).startswith("Unknown field: a.")
+    assert (await read_refusal(empty_api, content="", scheduledAt="never")).startswith("content is required")
+    assert await read_refusal(empty_api, content=long, scheduledAt="never", accountIds=["acc_9"]) == INVALID_TIME
     assert (
-        await refusal(empty_api, content=long, accountIds=["acc_9"])
+        await read_refusal(empty_api, content=long, accountIds=["acc_9"])
         == "Unknown account id: acc_9. GET /integrations lists the connected accounts."
     )
     assert (
-        await refusal(empty_api, content=long)
+        await read_refusal(empty_api, content=long)
         == "content is too long for X: 281 of 280 characters. Shorten it, or leave X out."
     )
 
 
-async def test_draft_and_scheduled_post_are_gone_after_deleting(empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_draft_and_scheduled_post_are_gone_after_deleting(empty_api: httpx2.AsyncClient, x_account: str) -> None:
     """Not listed, not found, not deleted a second time; the other stays."""
     for scheduled in ({}, {"scheduledAt": LATER}):
-        kept, gone = await create(empty_api), await create(empty_api, **scheduled)
+        kept, gone = await create_post(empty_api), await create_post(empty_api, **scheduled)
         assert (await empty_api.delete(f"/posts/{gone['id']}")).json() == {"success": True, "id": gone["id"]}
         assert (await empty_api.get(f"/posts/{gone['id']}")).status_code == 404
         assert (await empty_api.delete(f"/posts/{gone['id']}")).status_code == 404
@@ -396,14 +406,14 @@ async def test_draft_and_scheduled_post_are_gone_after_deleting(empty_api: httpx
 
 
 async def test_deleted_post_is_never_published(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x: str
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x_account: str
 ) -> None:
     """Deleting before it fires cancels it."""
-    post = await create(empty_api, scheduledAt="2026-06-24T10:00:00Z")
+    post = await create_post(empty_api, scheduledAt="2026-06-24T10:00:00Z")
     await empty_api.delete(f"/posts/{post['id']}")
     clock.move(3600)
-    assert empty.tick() == 0
-    with empty.store.reading() as db:
+    assert empty_workspace.tick() == 0
+    with empty_workspace.store.reading() as db:
         assert db.execute("SELECT count(*) FROM publications").fetchone()[0] == 0
 
 
@@ -426,29 +436,29 @@ async def test_deleting_a_published_post_leaves_the_networks(
 
 @pytest.mark.requirement("sandbox.posts.later")
 async def test_deleting_a_publishing_post_is_refused(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x: str
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x_account: str
 ) -> None:
     """409 between the worker's claim and its end; afterwards it can be deleted."""
-    post = await create(empty_api, scheduledAt="2026-06-24T10:00:00Z")
+    post = await create_post(empty_api, scheduledAt="2026-06-24T10:00:00Z")
     clock.move(3600)
-    [claim] = empty.scheduler.claim()
+    [claim] = empty_workspace.scheduler.claim()
     answer = await empty_api.delete(f"/posts/{post['id']}")
     assert answer.status_code == 409
     assert answer.json()["message"] == (
         "The post is being published right now and can't be deleted. Try again in a minute."
     )
     assert (await empty_api.get(f"/posts/{post['id']}")).json()["post"]["status"] == "publishing"
-    assert empty.scheduler.publish(claim)
+    assert empty_workspace.scheduler.publish(claim)
     assert (await empty_api.delete(f"/posts/{post['id']}")).status_code == 200
 
 
 async def test_post_is_published_when_due(
-    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x: str
+    empty_workspace: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x_account: str
 ) -> None:
     """With the result on its account."""
-    post = await create(empty_api, scheduledAt="2026-06-24T10:00:00Z")
+    post = await create_post(empty_api, scheduledAt="2026-06-24T10:00:00Z")
     clock.move(30 * 60)
-    assert empty.tick() == 1
+    assert empty_workspace.tick() == 1
     found = (await empty_api.get(f"/posts/{post['id']}")).json()["post"]
     assert (found["status"], found["publishedAt"]) == ("published", "2026-06-24T10:00:00.000Z")
     [result] = found["results"]
@@ -466,6 +476,8 @@ async def test_unknown_ids_are_not_found(empty_api: httpx2.AsyncClient, post_id:
 
 
 @pytest.mark.parametrize("host", ["ex℀mple.com", "exa＃mple.com"])
-async def test_media_url_with_an_ambiguous_host_is_refused(empty_api: httpx2.AsyncClient, x: str, host: str) -> None:
+async def test_media_url_with_an_ambiguous_host_is_refused(
+    empty_api: httpx2.AsyncClient, x_account: str, host: str
+) -> None:
     """A client that fetches `℀` normalizes it to `a/c`."""
-    assert await refusal(empty_api, mediaUrls=[f"https://{host}/a.jpg"]) == NO_URL
+    assert await read_refusal(empty_api, mediaUrls=[f"https://{host}/a.jpg"]) == NO_URL

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.requirement("sandbox.tokens")
 
 
 @pytest.fixture
-def sandbox(empty: Sandbox) -> Sandbox:
+def sandbox(empty_workspace: Sandbox) -> Sandbox:
     """Tokens need no demo workspace."""
-    return empty
+    return empty_workspace
 
 
-async def status_with(api: httpx2.AsyncClient, authorization: str) -> int:
+async def read_status(api: httpx2.AsyncClient, authorization: str) -> int:
     """The status of a small request with this header."""
     return (await api.get("/integrations", headers={"Authorization": authorization})).status_code
 
@@ -32,8 +32,8 @@ async def test_token_has_the_documented_form_and_works(sandbox: Sandbox, api: ht
     first, second = (tokens.create_token(sandbox.store, sandbox.clock, label="agent") for _ in range(2))
     assert re.fullmatch(r"ttp_[0-9a-f]{48}", first)
     assert first != second
-    assert await status_with(api, f"Bearer {first}") == 200
-    assert await status_with(api, f"bearer  {second}") == 200
+    assert await read_status(api, f"Bearer {first}") == 200
+    assert await read_status(api, f"bearer  {second}") == 200
 
 
 def test_token_is_kept_as_a_hash_only(sandbox: Sandbox) -> None:
@@ -69,9 +69,9 @@ async def test_token_ends_when_it_expires(
     """Valid to the last millisecond before its days are over."""
     token = tokens.create_token(sandbox.store, clock, label="agent", expires_days=days)
     clock.move(timedelta(days=days).total_seconds() - 0.001)
-    assert await status_with(api, f"Bearer {token}") == 200
+    assert await read_status(api, f"Bearer {token}") == 200
     clock.move(0.001)
-    assert await status_with(api, f"Bearer {token}") == 401
+    assert await read_status(api, f"Bearer {token}") == 401
 
 
 async def test_token_without_days_does_not_expire(
@@ -80,7 +80,7 @@ async def test_token_without_days_does_not_expire(
     """Not in ten years."""
     token = tokens.create_token(sandbox.store, clock, label="agent")
     clock.move(timedelta(days=3650).total_seconds())
-    assert await status_with(api, f"Bearer {token}") == 200
+    assert await read_status(api, f"Bearer {token}") == 200
 
 
 @pytest.mark.parametrize("days", [0, -1, 366])
@@ -102,8 +102,8 @@ async def test_revoked_token_is_refused_permanently(
     clock.move(60)
     assert tokens.revoke_token(sandbox.store, clock, str(token_id))
     assert not tokens.revoke_token(sandbox.store, clock, "tok_unknown")
-    assert await status_with(api, f"Bearer {token}") == 401
-    assert await status_with(api, f"Bearer {sandbox.token}") == 200
+    assert await read_status(api, f"Bearer {token}") == 401
+    assert await read_status(api, f"Bearer {sandbox.token}") == 200
     [revoked] = [entry["revoked_at"] for entry in tokens.list_tokens(sandbox.store) if entry["label"] == "agent"]
     assert revoked == "2026-06-24T09:30:00.000Z"
 

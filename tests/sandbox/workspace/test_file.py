@@ -32,7 +32,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-async def used(sandbox: Sandbox) -> Sandbox:
+async def used_workspace(sandbox: Sandbox) -> Sandbox:
     """The same after use: an upload, an unfinished upload, a post of each, and a deleted published one."""
     headers = {"Authorization": f"Bearer {sandbox.token}"}
     async with httpx2.AsyncClient(
@@ -57,34 +57,34 @@ async def used(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-def written_to(path: Path, text: str) -> Path:
+def write_file(path: Path, text: str) -> Path:
     """Return a file with this text."""
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def reset(sandbox: Sandbox, **options: Any) -> None:
+def reset_data(sandbox: Sandbox, **options: Any) -> None:
     """Replace the sandbox's data."""
     reset_workspace(sandbox.store, sandbox.storage, **options)
 
 
-async def test_imported_workspace_exports_the_same(used, tmp_path):
+async def test_imported_workspace_exports_the_same(used_workspace, tmp_path):
     """Byte for byte, in the same folder and in another."""
-    text = used.export()
-    path = written_to(tmp_path / "a.json", text)
-    reset(used, workspace=read_workspace(path))
-    assert used.export() == text
+    text = used_workspace.export()
+    path = write_file(tmp_path / "a.json", text)
+    reset_data(used_workspace, workspace=read_workspace(path))
+    assert used_workspace.export() == text
     with Sandbox(workspace=path) as other:
         assert other.export() == text
         assert other.clock.now() == NOW
 
 
-async def test_imported_workspace_answers_as_before(used, tmp_path):
+async def test_imported_workspace_answers_as_before(used_workspace, tmp_path):
     """The API shows the same; media URLs are those of the new storage."""
-    path = written_to(tmp_path / "a.json", used.export())
+    path = write_file(tmp_path / "a.json", used_workspace.export())
     shown: list[object] = []
     with Sandbox(workspace=path, clock=ManualClock(NOW), storage_origin="http://other.localhost:1234") as other:
-        for each in (used, other):
+        for each in (used_workspace, other):
             headers = {"Authorization": f"Bearer {each.token}"}
             transport = httpx2.ASGITransport(each.app)
             async with httpx2.AsyncClient(transport=transport, base_url=each.api_url, headers=headers) as api:
@@ -99,17 +99,21 @@ async def test_imported_workspace_answers_as_before(used, tmp_path):
             assert (await storage.get(url)).content == PNG
 
 
-async def test_file_contains_no_token_and_no_key(used):
+async def test_file_contains_no_token_and_no_key(used_workspace):
     """It is made to be shared and committed."""
-    text = used.export()
-    with used.store.reading() as db:
+    text = used_workspace.export()
+    with used_workspace.store.reading() as db:
         key = db.execute("SELECT value FROM meta WHERE key = 'signing_key'").fetchone()[0]
         token_hash = db.execute("SELECT hash FROM tokens").fetchone()[0]
-    assert not [secret for secret in (used.token, used.token[4:], key, token_hash, "signature") if secret in text]
+    assert not [
+        secret
+        for secret in (used_workspace.token, used_workspace.token[4:], key, token_hash, "signature")
+        if secret in text
+    ]
 
 
-async def test_file_has_the_documented_form(used):
-    found = json.loads(used.export())
+async def test_file_has_the_documented_form(used_workspace):
+    found = json.loads(used_workspace.export())
     assert (found["format"], found["version"]) == ("ttp-mcp sandbox workspace", 1)
     assert found["clock"] == {"now": "2026-06-24T09:30:00.000Z", "running": False}
     assert found["users"] == [
@@ -133,7 +137,7 @@ def test_large_media_are_named_and_not_contained(sandbox, tmp_path):
     text = sandbox.export()
     media = json.loads(text)["organizations"][0]["media"]
     assert [medium["content"] is None for medium in media[:3]] == [True, True, False]
-    reset(sandbox, workspace=read_workspace(written_to(tmp_path / "a.json", text)))
+    reset_data(sandbox, workspace=read_workspace(write_file(tmp_path / "a.json", text)))
     assert sandbox.export() == text
 
 
@@ -153,7 +157,7 @@ def test_handwritten_file_needs_few_fields(tmp_path):
             ],
         }
     )
-    with Sandbox(workspace=written_to(tmp_path / "a.json", text), clock=ManualClock(NOW)) as sandbox:
+    with Sandbox(workspace=write_file(tmp_path / "a.json", text), clock=ManualClock(NOW)) as sandbox:
         (post,) = json.loads(sandbox.export())["organizations"][0]["posts"]
         assert (post["createdAt"], post["updatedAt"]) == ("2026-06-24T09:30:00.000Z",) * 2
 
@@ -163,7 +167,7 @@ def test_imported_publishing_post_is_finished_by_the_next_worker(tmp_path):
     with Sandbox(clock=ManualClock(NOW)) as sandbox:
         sandbox.clock.move(9 * 24 * 3600)
         (claim, *_) = sandbox.scheduler.claim()
-        path = written_to(tmp_path / "a.json", sandbox.export())
+        path = write_file(tmp_path / "a.json", sandbox.export())
     with Sandbox(workspace=path) as other:
         assert f'"id": "{claim.post_id}"' in other.export()
         assert '"status": "publishing"' in other.export()
@@ -172,14 +176,14 @@ def test_imported_publishing_post_is_finished_by_the_next_worker(tmp_path):
 
 
 @pytest.mark.requirement("workspace.same")
-async def test_reset_makes_the_same_workspace_every_time(used):
+async def test_reset_makes_the_same_workspace_every_time(used_workspace):
     """Whatever was there before; with a time, the clock continues from it."""
     at = datetime(2026, 12, 1, 9, tzinfo=UTC)
     found: list[dict[str, Any]] = []
     for _ in range(2):
-        reset(used, at=at)
-        assert timedelta() <= used.stored_clock.now() - at < timedelta(minutes=1)
-        found.append(json.loads(used.export()))
+        reset_data(used_workspace, at=at)
+        assert timedelta() <= used_workspace.stored_clock.now() - at < timedelta(minutes=1)
+        found.append(json.loads(used_workspace.export()))
     assert found[0] == found[1]
     with Sandbox(clock=ManualClock(at)) as fresh:
         assert json.loads(fresh.export())["organizations"] == found[0]["organizations"]
@@ -188,7 +192,7 @@ async def test_reset_makes_the_same_workspace_every_time(used):
 @pytest.mark.requirement("workspace.same")
 def test_reset_without_a_time_follows_the_machine_again(sandbox):
     """As a new folder does."""
-    reset(sandbox)
+    reset_data(sandbox)
     assert abs(sandbox.stored_clock.now() - datetime.now(UTC)) < timedelta(minutes=1)
 
 
@@ -198,9 +202,9 @@ def test_file_moves_to_another_time_as_a_whole(sandbox, tmp_path):
     with Sandbox(sandbox.folder) as other:
         text = other.export()
         at = NOW + timedelta(days=1000)
-        reset(other, workspace=read_workspace(written_to(tmp_path / "a.json", text)), at=at)
+        reset_data(other, workspace=read_workspace(write_file(tmp_path / "a.json", text)), at=at)
         assert other.clock.now() == at
-        reset(other, workspace=read_workspace(written_to(tmp_path / "b.json", other.export())), at=NOW)
+        reset_data(other, workspace=read_workspace(write_file(tmp_path / "b.json", other.export())), at=NOW)
         assert other.export() == text
 
 
@@ -209,9 +213,9 @@ def test_file_moves_to_another_time_as_a_whole(sandbox, tmp_path):
 def test_file_of_a_running_clock_moves_by_whole_minutes(sandbox, tmp_path, ahead):
     """A post at 10:00 stays on the minute, and nothing that happened moves past the new time."""
     sandbox.clock.move(ahead.total_seconds())
-    path = written_to(tmp_path / "a.json", sandbox.export())
+    path = write_file(tmp_path / "a.json", sandbox.export())
     at = NOW + timedelta(days=100)
-    reset(sandbox, workspace=read_workspace(path), at=at)
+    reset_data(sandbox, workspace=read_workspace(path), at=at)
     assert sandbox.stored_clock.now() == at
     posts = [post for each in json.loads(sandbox.export())["organizations"] for post in each["posts"]]
     assert {post["scheduledAt"][16:] for post in posts if post["scheduledAt"]} == {":00.000Z"}
@@ -219,24 +223,24 @@ def test_file_of_a_running_clock_moves_by_whole_minutes(sandbox, tmp_path, ahead
 
 
 @pytest.mark.requirement("workspace.careful")
-async def test_reset_keeps_tokens_and_forgets_faults_activity_and_files(used, tmp_path):
+async def test_reset_keeps_tokens_and_forgets_faults_activity_and_files(used_workspace, tmp_path):
     """A token of a removed user acts as the first one."""
-    token = tokens.create_token(used.store, used.clock, label="mine")
-    faults.schedule_fault(used.store, "500")
-    (used.storage.folder / "uploads" / "stray" / "deep").mkdir(parents=True)
-    (used.storage.folder / "uploads" / "stray" / "deep" / "file.png").write_bytes(PNG)
-    text = used.export().replace("usr_demo", "usr_other")
-    reset(used, workspace=read_workspace(written_to(tmp_path / "a.json", text)))
-    caller = tokens.verify_token(used.store, used.clock, token)
+    token = tokens.create_token(used_workspace.store, used_workspace.clock, label="mine")
+    faults.schedule_fault(used_workspace.store, "500")
+    (used_workspace.storage.folder / "uploads" / "stray" / "deep").mkdir(parents=True)
+    (used_workspace.storage.folder / "uploads" / "stray" / "deep" / "file.png").write_bytes(PNG)
+    text = used_workspace.export().replace("usr_demo", "usr_other")
+    reset_data(used_workspace, workspace=read_workspace(write_file(tmp_path / "a.json", text)))
+    caller = tokens.verify_token(used_workspace.store, used_workspace.clock, token)
     assert (caller.user_id, caller.label) == ("usr_other", "mine")
-    assert faults.list_faults(used.store) == []
-    with used.store.reading() as db:
+    assert faults.list_faults(used_workspace.store) == []
+    with used_workspace.store.reading() as db:
         assert db.execute("SELECT count(*) FROM activity").fetchone()[0] == 0
         known = {row["key"] for row in db.execute("SELECT key FROM media WHERE uploaded_at IS NOT NULL")}
-    folder = used.storage.folder
+    folder = used_workspace.storage.folder
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == known
     assert not (folder / "uploads" / "stray").exists()
-    reset(used, empty=True)
+    reset_data(used_workspace, empty=True)
     assert list(folder.rglob("*")) in ([], [folder / "uploads"])
 
 
@@ -259,20 +263,20 @@ def test_reset_is_atomic_for_other_processes(sandbox):
 def reset_elsewhere(sandbox: Sandbox) -> None:
     """Empty the workspace through another opening of its folder."""
     with Sandbox(sandbox.folder) as third:
-        reset(third, empty=True)
+        reset_data(third, empty=True)
 
 
 Change = Callable[[dict[str, Any]], object]
 
 
-def cafe(found: dict[str, Any]) -> dict[str, Any]:
+def get_cafe(found: dict[str, Any]) -> dict[str, Any]:
     """The first organization of a file."""
     return found["organizations"][0]
 
 
-def fourth(found: dict[str, Any]) -> dict[str, Any]:
+def get_post(found: dict[str, Any]) -> dict[str, Any]:
     """Its fourth post."""
-    return cafe(found)["posts"][3]
+    return get_cafe(found)["posts"][3]
 
 
 @pytest.mark.requirement("workspace.careful")
@@ -284,17 +288,20 @@ def fourth(found: dict[str, Any]) -> dict[str, Any]:
         (lambda found: found.pop("clock"), "clock: Field required"),
         (lambda found: found["clock"].update(now="soon"), "clock.now: must be an ISO 8601 time, for example"),
         (lambda found: found["clock"].update(now="1969-01-01T00:00:00Z"), "clock.now: Input should be greater than"),
-        (lambda found: cafe(found).update(timeZone="Mars/One"), "organizations[0].timeZone: must be an IANA time zone"),
-        (lambda found: fourth(found).update(status="out"), "organizations[0].posts[3].status: Input should be"),
-        (lambda found: cafe(found)["media"][0].update(key="uploads/../../x"), "organizations[0].media[0].key: String"),
-        (lambda found: cafe(found)["media"][0].update(content="*"), "organizations[0].media[0]: content is not base64"),
-        (lambda found: cafe(found)["media"][0].update(content="AAAA"), "media[0]: content does not have the size and the sha256"),
-        (lambda found: fourth(found).update(scheduledAt=None), "organizations[0].posts[3]: scheduledAt must be set, except for a draft"),
-        (lambda found: fourth(found).update(id=cafe(found)["posts"][1]["id"]), "posts[3].id is the same as organizations[0].posts[1].id"),
-        (lambda found: fourth(found)["targets"][0].update(accountId="acc"), ": posts[3].targets[0].accountId acc is not an account"),
-        (lambda found: fourth(found)["targets"].extend(fourth(found)["targets"][:1]), ".accountId is the same as"),
-        (lambda found: cafe(found)["publications"][2].update(accountId="acc"), "publications[2].accountId acc is not an account"),
-        (lambda found: cafe(found)["accounts"].append(cafe(found)["accounts"][0]), "accounts[6].id is the same as"),
+        (lambda found: get_cafe(found).update(timeZone="Mars/One"), "organizations[0].timeZone: must be an IANA time zone"),
+        (lambda found: get_post(found).update(status="out"), "organizations[0].posts[3].status: Input should be"),
+        (lambda found: get_cafe(found)["media"][0].update(key="uploads/../../x"), "organizations[0].media[0].key: String"),
+        (lambda found: get_cafe(found)["media"][0].update(content="*"), "organizations[0].media[0]: content is not base64"),
+        (lambda found: get_cafe(found)["media"][0].update(content="AAAA"), "media[0]: content does not have the size and the sha256"),
+        (lambda found: get_post(found).update(scheduledAt=None), "organizations[0].posts[3]: scheduledAt must be set, except for a draft"),
+        (
+            lambda found: get_post(found).update(id=get_cafe(found)["posts"][1]["id"]),
+            "posts[3].id is the same as organizations[0].posts[1].id",
+        ),
+        (lambda found: get_post(found)["targets"][0].update(accountId="acc"), ": posts[3].targets[0].accountId acc is not an account"),
+        (lambda found: get_post(found)["targets"].extend(get_post(found)["targets"][:1]), ".accountId is the same as"),
+        (lambda found: get_cafe(found)["publications"][2].update(accountId="acc"), "publications[2].accountId acc is not an account"),
+        (lambda found: get_cafe(found)["accounts"].append(get_cafe(found)["accounts"][0]), "accounts[6].id is the same as"),
         (lambda found: found["users"][0].update(organizations=["x"]), "users[0].organizations names x, which is not in the file"),
         (lambda found: found["organizations"].append(found["organizations"][1]), "organizations[2].id is the same as"),
         (lambda found: found.update(users=[], organizations=[]), "not 0 (and 1 more)"),
@@ -305,9 +312,9 @@ def test_contradictory_file_is_refused_with_the_place(sandbox, tmp_path, change:
     text = sandbox.export()
     found = json.loads(text)
     change(found)
-    path = written_to(tmp_path / "a.json", json.dumps(found))
+    path = write_file(tmp_path / "a.json", json.dumps(found))
     with pytest.raises(WorkspaceProblem) as refusal:
-        reset(sandbox, workspace=read_workspace(path))
+        reset_data(sandbox, workspace=read_workspace(path))
     assert words in str(refusal.value)
     assert str(refusal.value).startswith(f"{path} is not a workspace: ")
     assert sandbox.export() == text
@@ -318,7 +325,7 @@ def test_file_from_windows_tools_is_read(sandbox, tmp_path, encoding):
     """As PowerShell redirects it and Notepad saves it."""
     path = tmp_path / "a.json"
     path.write_bytes(sandbox.export().encode(encoding))
-    assert read_workspace(path) == read_workspace(written_to(tmp_path / "b.json", sandbox.export()))
+    assert read_workspace(path) == read_workspace(write_file(tmp_path / "b.json", sandbox.export()))
 
 
 @pytest.mark.requirement("workspace.careful")
@@ -334,21 +341,21 @@ def test_file_in_another_encoding_is_refused(tmp_path):
 def test_missing_or_invalid_json_file_is_refused(sandbox, tmp_path, monkeypatch):
     """With the line, or the system's reason."""
     with pytest.raises(WorkspaceProblem, match=r"is not a workspace: Invalid JSON: .* at line 1 column 1"):
-        read_workspace(written_to(tmp_path / "a.json", "{"))
+        read_workspace(write_file(tmp_path / "a.json", "{"))
     with pytest.raises(WorkspaceProblem, match=r"can't be read \(No such file or directory\)"):
         read_workspace(tmp_path / "none.json")
     monkeypatch.setattr("ttp_mcp.sandbox.workspace.file.MOST_FILE_BYTES", 100)
     with pytest.raises(WorkspaceProblem, match="is larger than 0 MiB"):
-        read_workspace(written_to(tmp_path / "b.json", sandbox.export()))
+        read_workspace(write_file(tmp_path / "b.json", sandbox.export()))
 
 
 @pytest.mark.requirement("workspace.careful")
 def test_times_out_of_range_are_refused_and_rolled_back(sandbox, tmp_path):
     """Half of the rows were already written."""
     text = sandbox.export()
-    path = written_to(tmp_path / "a.json", text)
+    path = write_file(tmp_path / "a.json", text)
     with pytest.raises(WorkspaceProblem, match="would leave the years 1970–9999"):
-        reset(sandbox, workspace=read_workspace(path), at=datetime(1970, 1, 2, tzinfo=UTC))
+        reset_data(sandbox, workspace=read_workspace(path), at=datetime(1970, 1, 2, tzinfo=UTC))
     assert sandbox.export() == text
 
 
@@ -356,14 +363,14 @@ def test_times_out_of_range_are_refused_and_rolled_back(sandbox, tmp_path):
 def test_sandbox_with_a_bad_file_leaves_the_folder_new(tmp_path):
     """The next one fills it."""
     with pytest.raises(WorkspaceProblem):
-        Sandbox(tmp_path / "data", workspace=written_to(tmp_path / "a.json", "[]"))
+        Sandbox(tmp_path / "data", workspace=write_file(tmp_path / "a.json", "[]"))
     with Sandbox(tmp_path / "data", empty=True) as sandbox:
         assert "org_empty" in sandbox.export()
 
 
 def test_workspace_for_a_used_folder_is_ignored(sandbox, tmp_path):
     """As with the demo workspace."""
-    path = written_to(tmp_path / "a.json", sandbox.export())
+    path = write_file(tmp_path / "a.json", sandbox.export())
     with Sandbox(tmp_path / "data", empty=True), Sandbox(tmp_path / "data", workspace=path) as again:
         assert "org_empty" in again.export()
 
@@ -371,7 +378,7 @@ def test_workspace_for_a_used_folder_is_ignored(sandbox, tmp_path):
 def test_times_without_an_offset_are_utc(tmp_path, sandbox):
     """A file has no user whose zone could apply."""
     text = sandbox.export().replace('"now": "2026-06-24T09:30:00.000Z"', '"now": "2026-06-24T09:30"')
-    assert read_workspace(written_to(tmp_path / "a.json", text)).clock.now == NOW.timestamp() * 1000
+    assert read_workspace(write_file(tmp_path / "a.json", text)).clock.now == NOW.timestamp() * 1000
 
 
 @pytest.mark.requirement("workspace.careful")
@@ -379,11 +386,11 @@ def test_times_without_an_offset_are_utc(tmp_path, sandbox):
 def test_file_with_media_that_are_not_urls_is_refused(sandbox, tmp_path, part):
     """They couldn't be listed or exported."""
     found = json.loads(sandbox.export())
-    cafe(found)[part][0]["mediaUrls"] = ["https://[oops/a.jpg"]
+    get_cafe(found)[part][0]["mediaUrls"] = ["https://[oops/a.jpg"]
     with pytest.raises(
         WorkspaceProblem, match=rf"{part}\[0\]\.mediaUrls\[0\]: must be a URL, or the path of an upload"
     ):
-        read_workspace(written_to(tmp_path / "a.json", json.dumps(found)))
+        read_workspace(write_file(tmp_path / "a.json", json.dumps(found)))
 
 
 async def test_media_that_are_not_urls_are_shown_and_exported_as_they_are(sandbox):
@@ -403,9 +410,9 @@ async def test_media_that_are_not_urls_are_shown_and_exported_as_they_are(sandbo
 def test_due_post_that_is_already_published_is_refused(sandbox, tmp_path, status, field):
     """The network already has it, or its id."""
     found = json.loads(sandbox.export())
-    publication = cafe(found)["publications"][0]
+    publication = get_cafe(found)["publications"][0]
     number, post = next(
-        (number, post) for number, post in enumerate(cafe(found)["posts"]) if post["id"] == publication["postId"]
+        (number, post) for number, post in enumerate(get_cafe(found)["posts"]) if post["id"] == publication["postId"]
     )
     post.update(status=status, scheduledAt="2026-06-24T10:00:00Z", publishedAt=None)
     publication.update({"postId": "other"} if field == "id" else {"id": "other"})
@@ -414,7 +421,7 @@ def test_due_post_that_is_already_published_is_refused(sandbox, tmp_path, status
         rf"organizations\[0\]\.posts\[{number}\]\.targets\[\d\] \(still to be published\)\."
     )
     with pytest.raises(WorkspaceProblem, match=words):
-        read_workspace(written_to(tmp_path / "a.json", json.dumps(found)))
+        read_workspace(write_file(tmp_path / "a.json", json.dumps(found)))
 
 
 @pytest.mark.requirement("workspace.careful")
@@ -430,8 +437,8 @@ def test_due_post_that_is_already_published_is_refused(sandbox, tmp_path, status
 def test_file_with_unstorable_values_is_refused(sandbox, tmp_path, place, value, words):
     """Before anything is changed."""
     found = json.loads(sandbox.export())
-    (cafe(found) if place == "timeZone" else cafe(found)["posts"][0])[place] = "here"
-    path = written_to(tmp_path / "a.json", json.dumps(found).replace('"here"', value))
+    (get_cafe(found) if place == "timeZone" else get_cafe(found)["posts"][0])[place] = "here"
+    path = write_file(tmp_path / "a.json", json.dumps(found).replace('"here"', value))
     with pytest.raises(WorkspaceProblem) as refusal:
         read_workspace(path)
     assert str(refusal.value).startswith(f"{path} is not a workspace: {words}")

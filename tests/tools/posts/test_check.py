@@ -3,7 +3,7 @@
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Fault, promised, reading
+from tests.tools.conftest import Fault, answer_reads, show_promised
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.store.base import LedgerProblem
 
@@ -12,10 +12,10 @@ pytestmark = pytest.mark.requirement("tools.check")
 POST = {"content": "Doors open at ten", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00"}
 
 
-async def test_valid_post_is_previewed(fresh):
+async def test_valid_post_is_previewed(empty_agent):
     """To whom, when, how long as the platform counts; and nothing is sent."""
-    text, data = await fresh.ok("check_post", **POST)
-    assert fresh.shown(text) == snapshot("""\
+    text, data = await empty_agent.expect_ok("check_post", **POST)
+    assert empty_agent.format_text(text) == snapshot("""\
 Would be sent Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to linkedin «Harbor Café».
 - linkedin «Harbor Café» (<linkedin>): 17 of 3000 characters
 Nothing was sent. create_post with the same arguments schedules it.\
@@ -24,7 +24,7 @@ Nothing was sent. create_post with the same arguments schedules it.\
         "would_be_sent": True,
         "accounts": [
             {
-                "account_id": await fresh.account("linkedin Harbor Café"),
+                "account_id": await empty_agent.find_account("linkedin Harbor Café"),
                 "account": "linkedin «Harbor Café»",
                 "platform": "linkedin",
                 "name": "Harbor Café",
@@ -36,14 +36,14 @@ Nothing was sent. create_post with the same arguments schedules it.\
         "errors": [],
         "warnings": [],
     }
-    assert fresh.standing() == []
+    assert empty_agent.list_posts() == []
 
 
-async def test_accounts_are_shown_with_platform_handle_and_name(fresh):
+async def test_accounts_are_shown_with_platform_handle_and_name(empty_agent):
     """A user can tell them apart; each form can be passed back."""
     shown = "twitter @harborcafe «Harbor Café»"
-    text, data = await fresh.ok("check_post", **POST | {"account_ids": [shown]})
-    account_id = await fresh.account("twitter @harborcafe")
+    text, data = await empty_agent.expect_ok("check_post", **POST | {"account_ids": [shown]})
+    account_id = await empty_agent.find_account("twitter @harborcafe")
     assert f"\n- {shown} ({account_id}): 17 of 280 characters\n" in text
     (found,) = data["accounts"]
     assert (found["account_id"], found["platform"], found["handle"], found["name"]) == (
@@ -54,9 +54,9 @@ async def test_accounts_are_shown_with_platform_handle_and_name(fresh):
     )
 
 
-async def test_draft_is_checked_without_a_time(fresh):
+async def test_draft_is_checked_without_a_time(empty_agent):
     """There is no time to clash; missing parts can still be added."""
-    text, data = await fresh.ok("check_post", content="A picture", platforms=["instagram"])
+    text, data = await empty_agent.expect_ok("check_post", content="A picture", platforms=["instagram"])
     assert text.startswith("Would be saved as a draft for instagram @harbor.cafe.")
     assert data["would_be_sent"]
     assert data["warnings"] == [
@@ -64,10 +64,10 @@ async def test_draft_is_checked_without_a_time(fresh):
     ]
 
 
-async def test_every_platform_counts_its_own_way(fresh):
+async def test_every_platform_counts_its_own_way(empty_agent):
     """A link is 23 characters on X; errors stop the post."""
     link = "https://example.com/" + "a" * 300
-    text, data = await fresh.ok(
+    text, data = await empty_agent.expect_ok(
         "check_post", **POST | {"content": f"See {link}", "account_ids": None, "platforms": ["twitter", "linkedin"]}
     )
     assert data["accounts"][0]["characters"] == 27
@@ -76,21 +76,23 @@ async def test_every_platform_counts_its_own_way(fresh):
     assert "27 of 280 characters" in text
 
 
-async def test_longest_part_of_a_thread_counts(fresh):
+async def test_longest_part_of_a_thread_counts(empty_agent):
     """On X; elsewhere the thread is left out."""
-    x = await fresh.account("twitter @harborcafe")
-    _, data = await fresh.ok("check_post", **POST | {"account_ids": [x, "linkedin"], "thread": ["x" * 200, "y"]})
+    x = await empty_agent.find_account("twitter @harborcafe")
+    _, data = await empty_agent.expect_ok(
+        "check_post", **POST | {"account_ids": [x, "linkedin"], "thread": ["x" * 200, "y"]}
+    )
     assert [each["characters"] for each in data["accounts"]] == [200, 17]
     assert any("threads are for X only" in each for each in data["warnings"])
 
 
-async def test_errors_are_listed_with_next_steps(fresh):
+async def test_errors_are_listed_with_next_steps(empty_agent):
     """For each platform."""
-    text, data = await fresh.ok(
+    text, data = await empty_agent.expect_ok(
         "check_post", **POST | {"content": "x" * 281, "account_ids": None, "platforms": ["twitter", "instagram"]}
     )
     assert not data["would_be_sent"]
-    assert fresh.shown(text) == snapshot("""\
+    assert empty_agent.format_text(text) == snapshot("""\
 Would not be sent as it is: Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to twitter @harborcafe,
     twitter @harborcafe_berlin and instagram @harbor.cafe.
 - twitter @harborcafe «Harbor Café» (<twitter@harborcafe>): 281 of 280 characters
@@ -110,23 +112,23 @@ Proposed thread for X, 2 posts, ready to pass as content and thread:
 </text>
 Nothing was sent. Fix the errors, then check again.\
 """)
-    assert fresh.shown("\n".join(data["errors"])) == snapshot("""\
+    assert empty_agent.format_text("\n".join(data["errors"])) == snapshot("""\
 X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.
 Instagram needs at least one image or video; a caption alone is refused: add media_urls.\
 """)
 
 
-async def test_thread_without_x_is_an_error_reported_once(fresh):
+async def test_thread_without_x_is_an_error_reported_once(empty_agent):
     """No account would show it."""
-    _, data = await fresh.ok("check_post", **POST | {"thread": ["Part two"]})
+    _, data = await empty_agent.expect_ok("check_post", **POST | {"thread": ["Part two"]})
     assert data["errors"] == ["thread is for X only: add an X account, or leave thread out."]
     assert data["warnings"] == []
 
 
-async def test_account_that_cannot_publish_is_a_warning(fresh):
+async def test_account_that_cannot_publish_is_a_warning(empty_agent):
     """It may be reconnected in time."""
-    berlin = await fresh.account("twitter @harborcafe_berlin")
-    _, data = await fresh.ok("check_post", **POST | {"account_ids": [berlin]})
+    berlin = await empty_agent.find_account("twitter @harborcafe_berlin")
+    _, data = await empty_agent.expect_ok("check_post", **POST | {"account_ids": [berlin]})
     assert data["warnings"] == [
         f"twitter @harborcafe_berlin ({berlin}) is expired; posts to it fail until a person reconnects it in the TimeToPost dashboard."
     ]
@@ -142,38 +144,45 @@ async def test_account_that_cannot_publish_is_a_warning(fresh):
         ("2026-11-26T09:00", None),
     ],
 )
-async def test_post_within_an_hour_on_the_same_account_is_a_clash(fresh, other, warning):
+async def test_post_within_an_hour_on_the_same_account_is_a_clash(empty_agent, other, warning):
     """Unlike one on another account, or a draft."""
-    await fresh.ok("create_post", **POST | {"content": "Another", "scheduled_at": other})
-    await fresh.ok("create_post", content="A draft", platforms=["linkedin"])
-    await fresh.ok(
-        "create_post", content="Elsewhere", account_ids=[await fresh.account("twitter @harborcafe")], scheduled_at=other
+    await empty_agent.expect_ok("create_post", **POST | {"content": "Another", "scheduled_at": other})
+    await empty_agent.expect_ok("create_post", content="A draft", platforms=["linkedin"])
+    await empty_agent.expect_ok(
+        "create_post",
+        content="Elsewhere",
+        account_ids=[await empty_agent.find_account("twitter @harborcafe")],
+        scheduled_at=other,
     )
-    _, data = await fresh.ok("check_post", **POST)
-    assert [fresh.named(each) for each in data["warnings"]] == ([warning] if warning else [])
+    _, data = await empty_agent.expect_ok("check_post", **POST)
+    assert [empty_agent.mask_ids(each) for each in data["warnings"]] == ([warning] if warning else [])
 
 
 @pytest.mark.parametrize("status", ["scheduled", "published", "partial", "publishing"])
-async def test_same_text_on_the_same_account_is_a_warning(fresh, status):
+async def test_same_text_on_the_same_account_is_a_warning(empty_agent, status):
     """Whether scheduled or published."""
-    _, other = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
-    fresh.put(other["post_id"], status=status)
-    _, data = await fresh.ok("check_post", **POST | {"content": " Doors open at ten "})
+    _, other = await empty_agent.expect_ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
+    empty_agent.update_post(other["post_id"], status=status)
+    _, data = await empty_agent.expect_ok("check_post", **POST | {"content": " Doors open at ten "})
     assert data["warnings"] == [f"The same text is already {status} for linkedin «Harbor Café» ({other['post_id']})."]
 
 
 DOUBT = "; it may be the same account: the API does not say which."
 
 
-async def test_post_without_accounts_may_be_on_all_accounts_of_its_platforms(connect):
+async def test_post_without_accounts_may_be_on_all_accounts_of_its_platforms(connect_agent):
     """The reference guarantees a post's platforms but not its accounts."""
-    async with connect(demo_posts=False, through=promised) as agent:
-        x = await agent.account("twitter @harborcafe")
-        _, same = await agent.ok("create_post", **POST | {"account_ids": [x, "linkedin"]})
-        _, near = await agent.ok("create_post", **POST | {"content": "Near", "scheduled_at": "2026-11-26T10:20"})
-        berlin = await agent.account("twitter @harborcafe_berlin")
+    async with connect_agent(demo_posts=False, through=show_promised) as agent:
+        x = await agent.find_account("twitter @harborcafe")
+        _, same = await agent.expect_ok("create_post", **POST | {"account_ids": [x, "linkedin"]})
+        _, near = await agent.expect_ok("create_post", **POST | {"content": "Near", "scheduled_at": "2026-11-26T10:20"})
+        berlin = await agent.find_account("twitter @harborcafe_berlin")
         one, both, other, none = [
-            (await agent.ok("check_post", **POST | {"account_ids": accounts, "scheduled_at": "2026-11-26T10:01"}))[1]
+            (
+                await agent.expect_ok(
+                    "check_post", **POST | {"account_ids": accounts, "scheduled_at": "2026-11-26T10:01"}
+                )
+            )[1]
             for accounts in (["linkedin"], [x, "linkedin"], [berlin], ["tiktok"])
         ]
     clash = f"Another post on linkedin is scheduled 19 min later ({near['post_id']}){DOUBT}"
@@ -189,21 +198,21 @@ async def test_post_without_accounts_may_be_on_all_accounts_of_its_platforms(con
     assert not any("scheduled" in each for each in none["warnings"])
 
 
-async def test_draft_repeating_a_post_is_a_warning(fresh):
+async def test_draft_repeating_a_post_is_a_warning(empty_agent):
     """Once scheduled it would be a duplicate."""
-    _, other = await fresh.ok("create_post", **POST)
-    _, data = await fresh.ok("check_post", **POST | {"scheduled_at": None})
+    _, other = await empty_agent.expect_ok("create_post", **POST)
+    _, data = await empty_agent.expect_ok("check_post", **POST | {"scheduled_at": None})
     assert data["warnings"] == [f"The same text is already scheduled for linkedin «Harbor Café» ({other['post_id']})."]
-    _, saved = await fresh.ok("create_post", **POST | {"scheduled_at": None})
+    _, saved = await empty_agent.expect_ok("create_post", **POST | {"scheduled_at": None})
     assert (saved["outcome"], saved["warnings"]) == ("created", [])
 
 
 @pytest.mark.parametrize("when", [POST["scheduled_at"], None])
-async def test_post_created_before_is_named(fresh, when):
+async def test_post_created_before_is_named(empty_agent, when):
     """As create_post would answer; checking records nothing."""
     post = POST | {"scheduled_at": when}
-    _, made = await fresh.ok("create_post", **post)
-    text, data = await fresh.ok("check_post", **post)
+    _, made = await empty_agent.expect_ok("create_post", **post)
+    text, data = await empty_agent.expect_ok("check_post", **post)
     assert (data["would_be_sent"], data["already_created"], data["errors"]) == (False, made["post_id"], [])
     again = "be sent again Thu" if when else "be saved as a draft again for"
     assert text.startswith(f"Would not {again}")
@@ -211,31 +220,31 @@ async def test_post_created_before_is_named(fresh, when):
         f"Nothing was sent, and create_post would send nothing either: {made['post_id']} is the same post for the same "
         "accounts and time. allow_duplicate sends it once more, if the user wants that."
     )
-    _, again = await fresh.ok("create_post", **post)
+    _, again = await empty_agent.expect_ok("create_post", **post)
     assert (again["outcome"], again["post_id"]) == ("already_created", made["post_id"])
 
 
-async def test_deleted_post_would_be_created_again(fresh):
+async def test_deleted_post_would_be_created_again(empty_agent):
     """Whether it was deleted here or elsewhere."""
-    _, first = await fresh.ok("create_post", **POST)
-    await fresh.ok("delete_post", post_id=first["post_id"])
-    _, data = await fresh.ok("check_post", **POST)
+    _, first = await empty_agent.expect_ok("create_post", **POST)
+    await empty_agent.expect_ok("delete_post", post_id=first["post_id"])
+    _, data = await empty_agent.expect_ok("check_post", **POST)
     assert data["would_be_sent"]
-    _, second = await fresh.ok("create_post", **POST)
+    _, second = await empty_agent.expect_ok("create_post", **POST)
     assert second["outcome"] == "created"
-    with fresh.sandbox.store.writing() as db:
+    with empty_agent.sandbox.store.writing() as db:
         db.execute("DELETE FROM posts")
-    text, data = await fresh.ok("check_post", **POST)
+    text, data = await empty_agent.expect_ok("check_post", **POST)
     assert data["would_be_sent"]
     assert text.endswith("create_post with the same arguments schedules it.")
 
 
-async def test_attempt_without_an_outcome_is_an_error(connect):
+async def test_attempt_without_an_outcome_is_an_error(connect_agent):
     """create_post would refuse, or search for its post."""
-    async with connect(demo_posts=False, through=Fault) as agent:
+    async with connect_agent(demo_posts=False, through=Fault) as agent:
         agent.sandbox.app.methods, agent.sandbox.app.turn, agent.sandbox.app.how = ("POST",), 0, 500
-        _, lost = await agent.ok("create_post", **POST)
-        text, data = await agent.ok("check_post", **POST)
+        _, lost = await agent.expect_ok("create_post", **POST)
+        text, data = await agent.expect_ok("check_post", **POST)
     assert lost["outcome"] == "unknown"
     assert not data["would_be_sent"]
     (error,) = data["errors"]
@@ -247,23 +256,23 @@ async def test_attempt_without_an_outcome_is_an_error(connect):
 
 
 @pytest.mark.parametrize("when", ["2026-12-01T10:00", "now"])
-async def test_unreadable_ledger_is_a_note(fresh, monkeypatch, when):
+async def test_unreadable_ledger_is_a_note(empty_agent, monkeypatch, when):
     """The rest is checked anyway."""
 
     async def unreadable(*_):
         raise LedgerProblem("the disk is gone.")
 
     monkeypatch.setattr(Ledger, "find_prior_create", unreadable)
-    _, data = await fresh.ok("check_post", **POST | {"scheduled_at": when})
+    _, data = await empty_agent.expect_ok("check_post", **POST | {"scheduled_at": when})
     assert data["would_be_sent"]
     assert data["warnings"] == ["Whether the same post was sent before is not known: the disk is gone."]
 
 
-async def test_failed_post_with_the_same_text_is_not_a_duplicate(fresh):
+async def test_failed_post_with_the_same_text_is_not_a_duplicate(empty_agent):
     """It was never published."""
-    _, other = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
-    fresh.put(other["post_id"], status="failed")
-    _, data = await fresh.ok("check_post", **POST)
+    _, other = await empty_agent.expect_ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
+    empty_agent.update_post(other["post_id"], status="failed")
+    _, data = await empty_agent.expect_ok("check_post", **POST)
     assert data["warnings"] == []
 
 
@@ -275,16 +284,16 @@ async def test_failed_post_with_the_same_text_is_not_a_duplicate(fresh):
         ("p\u0430ypal", "a word mixes letters of different scripts that look alike"),
     ],
 )
-async def test_deceptive_text_is_a_warning(fresh, content, warning):
+async def test_deceptive_text_is_a_warning(empty_agent, content, warning):
     """It is sent unchanged if the user wants it."""
-    _, data = await fresh.ok("check_post", **POST | {"content": content})
+    _, data = await empty_agent.expect_ok("check_post", **POST | {"content": content})
     assert data["warnings"] == [f"Look at the text: {warning}."]
 
 
-async def test_unreadable_posts_are_a_note(connect):
+async def test_unreadable_posts_are_a_note(connect_agent):
     """The rest is checked anyway."""
-    async with connect(demo_posts=False, through=reading({"/posts": 403})) as agent:
-        text, data = await agent.ok("check_post", **POST)
+    async with connect_agent(demo_posts=False, through=answer_reads({"/posts": 403})) as agent:
+        text, data = await agent.expect_ok("check_post", **POST)
     assert data["would_be_sent"]
     assert data["warnings"] == ["The posts that exist could not be read, so clashes were not looked for."]
     assert "\nWarning: The posts that exist" in text
@@ -304,9 +313,9 @@ async def test_unreadable_posts_are_a_note(connect):
         ({"content": "\x00"}, "the text can't be published, because it holds a NUL character."),
     ],
 )
-async def test_refusals_of_create_post_are_findings(fresh, change, words):
+async def test_refusals_of_create_post_are_findings(empty_agent, change, words):
     """Finding them is the purpose of the tool."""
-    text, data = await fresh.ok("check_post", **POST | change)
+    text, data = await empty_agent.expect_ok("check_post", **POST | change)
     assert text.startswith("Would not be sent as it is")
     assert not data["would_be_sent"]
     (error,) = data["errors"]
@@ -315,19 +324,21 @@ async def test_refusals_of_create_post_are_findings(fresh, change, words):
 
 
 @pytest.mark.parametrize("when", ["2026-11-23T10:00", "soon"])
-async def test_invalid_time_is_not_shown_as_a_draft(fresh, when):
+async def test_invalid_time_is_not_shown_as_a_draft(empty_agent, when):
     """The post was meant to be published."""
-    text, data = await fresh.ok("check_post", **POST | {"scheduled_at": when})
+    text, data = await empty_agent.expect_ok("check_post", **POST | {"scheduled_at": when})
     assert text.splitlines()[0] == "Would not be sent as it is, to linkedin «Harbor Café»."
     assert "scheduled_at" not in data
 
 
 @pytest.mark.parametrize("status", ["published", "publishing", "partial"])
-async def test_change_of_a_published_post_is_a_finding(fresh, status):
+async def test_change_of_a_published_post_is_a_finding(empty_agent, status):
     """Beside its other problems."""
-    _, made = await fresh.ok("create_post", **POST)
-    fresh.put(made["post_id"], status=status)
-    text, data = await fresh.ok("check_post", post_id=made["post_id"], content="New", scheduled_at="2026-11-23T10:00")
+    _, made = await empty_agent.expect_ok("create_post", **POST)
+    empty_agent.update_post(made["post_id"], status=status)
+    text, data = await empty_agent.expect_ok(
+        "check_post", post_id=made["post_id"], content="New", scheduled_at="2026-11-23T10:00"
+    )
     assert text.startswith(f"Can't be changed: {made['post_id']}.\n")
     assert "Changes:" not in text
     assert "\nNothing was sent." in text
@@ -337,29 +348,29 @@ async def test_change_of_a_published_post_is_a_finding(fresh, status):
     assert "is in the past" in data["errors"][1]
 
 
-async def test_change_of_a_failed_post_does_not_call_it_a_draft(fresh):
+async def test_change_of_a_failed_post_does_not_call_it_a_draft(empty_agent):
     """It had a time."""
-    _, made = await fresh.ok("create_post", **POST)
-    fresh.put(made["post_id"], status="failed")
-    text, _ = await fresh.ok("check_post", post_id=made["post_id"], scheduled_at="2026-11-27T10:00")
+    _, made = await empty_agent.expect_ok("create_post", **POST)
+    empty_agent.update_post(made["post_id"], status="failed")
+    text, _ = await empty_agent.expect_ok("check_post", post_id=made["post_id"], scheduled_at="2026-11-27T10:00")
     assert "\nChanges: time (was a failed post)." in text
 
 
-async def test_change_to_an_equal_post_is_named(fresh):
+async def test_change_to_an_equal_post_is_named(empty_agent):
     """reschedule_post would refuse it."""
-    _, first = await fresh.ok("create_post", **POST)
-    _, second = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-27T10:00"})
+    _, first = await empty_agent.expect_ok("create_post", **POST)
+    _, second = await empty_agent.expect_ok("create_post", **POST | {"scheduled_at": "2026-11-27T10:00"})
     change = {"post_id": second["post_id"], "scheduled_at": POST["scheduled_at"]}
-    text, data = await fresh.ok("check_post", **change)
+    text, data = await empty_agent.expect_ok("check_post", **change)
     assert (data["would_be_sent"], data["already_created"]) == (False, first["post_id"])
     assert text.endswith("delete_post removes the one that isn't wanted.")
-    assert first["post_id"] in await fresh.refused("reschedule_post", **change)
+    assert first["post_id"] in await empty_agent.expect_error("reschedule_post", **change)
 
 
-async def test_change_that_changes_nothing_is_a_finding(fresh):
+async def test_change_that_changes_nothing_is_a_finding(empty_agent):
     """reschedule_post would refuse it."""
-    _, made = await fresh.ok("create_post", **POST)
-    _, data = await fresh.ok("check_post", post_id=made["post_id"], content=POST["content"])
+    _, made = await empty_agent.expect_ok("create_post", **POST)
+    _, data = await empty_agent.expect_ok("check_post", post_id=made["post_id"], content=POST["content"])
     assert data["errors"] == [f"{made['post_id']} is like that already."]
 
 
@@ -371,16 +382,16 @@ async def test_change_that_changes_nothing_is_a_finding(fresh):
         ({"content": "x", "platforms": ["linkedin"], "remove": ["media"]}, "remove needs post_id"),
     ],
 )
-async def test_arguments_of_two_tools_are_refused_together(fresh, arguments, words):
+async def test_arguments_of_two_tools_are_refused_together(empty_agent, arguments, words):
     """One of them would be ignored."""
-    assert (await fresh.refused("check_post", **arguments)).startswith(f"Post not checked: {words}")
+    assert (await empty_agent.expect_error("check_post", **arguments)).startswith(f"Post not checked: {words}")
 
 
-async def test_unknown_platform_passes_with_a_note(connect):
+async def test_unknown_platform_passes_with_a_note(connect_agent):
     """The API may support it."""
     accounts = {"integrations": [{"id": "acc_1", "platform": "friendster", "name": "Us", "status": "connected"}]}
-    async with connect(demo_posts=False, through=reading({"/integrations": accounts})) as agent:
-        text, data = await agent.ok("check_post", **POST | {"account_ids": ["acc_1"]})
+    async with connect_agent(demo_posts=False, through=answer_reads({"/integrations": accounts})) as agent:
+        text, data = await agent.expect_ok("check_post", **POST | {"account_ids": ["acc_1"]})
     assert data["would_be_sent"]
     assert data["accounts"] == [
         {"account_id": "acc_1", "account": "friendster «Us»", "platform": "friendster", "name": "Us", "characters": 17}
@@ -389,9 +400,9 @@ async def test_unknown_platform_passes_with_a_note(connect):
     assert len(data["warnings"]) == 1
 
 
-async def test_required_platform_choices_are_asked_of_the_user(fresh):
+async def test_required_platform_choices_are_asked_of_the_user(empty_agent):
     """TikTok requires the account's owner to decide for each post."""
-    _, data = await fresh.ok(
+    _, data = await empty_agent.expect_ok(
         "check_post", **POST | {"account_ids": ["tiktok"], "media_urls": ["https://example.com/a.mp4"]}
     )
     assert not data["would_be_sent"]
@@ -399,16 +410,16 @@ async def test_required_platform_choices_are_asked_of_the_user(fresh):
     assert "the account's owner chooses each for this post, so ask" in data["errors"][0]
 
 
-async def test_past_time_would_not_be_sent(fresh):
+async def test_past_time_would_not_be_sent(empty_agent):
     """create_post would refuse it."""
-    _, data = await fresh.ok("check_post", **POST | {"scheduled_at": "2026-11-24T09:00"})
+    _, data = await empty_agent.expect_ok("check_post", **POST | {"scheduled_at": "2026-11-24T09:00"})
     assert not data["would_be_sent"]
     assert "is in the past" in data["errors"][0]
 
 
-async def test_time_past_by_the_apis_clock_would_not_be_sent(connect):
+async def test_time_past_by_the_apis_clock_would_not_be_sent(connect_agent):
     """This machine's clock is an hour behind."""
-    async with connect(demo_posts=False, behind_seconds=3600) as agent:
-        _, data = await agent.ok("check_post", **POST | {"scheduled_at": "2026-11-24T08:30"})
+    async with connect_agent(demo_posts=False, behind_seconds=3600) as agent:
+        _, data = await agent.expect_ok("check_post", **POST | {"scheduled_at": "2026-11-24T08:30"})
     assert not data["would_be_sent"]
     assert "is in the past" in data["errors"][0]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.tools.conftest import answer, reading, text_of
+from tests.tools.conftest import answer_reads, read_text, send_reply
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
 
@@ -22,22 +22,22 @@ TIKTOK = {
 }
 
 
-def pin(board, **more):
+def make_pin(board, **more):
     """Return arguments of a pin."""
     block = board if isinstance(board, dict) else {"board": board}
     post = {"content": "Buns", "platforms": ["pinterest"], "media_urls": [PHOTO], "scheduled_at": SOON}
     return {**post, "platform_data": {"pinterest": block}, **more}
 
 
-def clip(**choices):
+def make_clip(**choices):
     """Return arguments of a TikTok post."""
     post = {"content": "Buns", "platforms": ["tiktok"], "media_urls": [CLIP], "scheduled_at": SOON}
     return {**post, "platform_data": {"tiktok": {**TIKTOK, **choices}}}
 
 
-def board_of(agent, post_id):
+def read_board(agent, post_id):
     """Return the board id that a post was sent with."""
-    return json.loads(agent.wire(post_id)["platform_data"])["pinterest"]["boardId"]
+    return json.loads(agent.read_row(post_id)["platform_data"])["pinterest"]["boardId"]
 
 
 @pytest.mark.parametrize(
@@ -51,31 +51,31 @@ def board_of(agent, post_id):
         ({"boardId": "board-recipes"}, "board-recipes"),
     ],
 )
-async def test_board_is_found_by_id_name_or_part_of_a_name(fresh, block, board_id):
+async def test_board_is_found_by_id_name_or_part_of_a_name(empty_agent, block, board_id):
     """An exact name takes precedence, and the answer names the board."""
-    text, data = await fresh.ok("create_post", **pin(block))
-    assert board_of(fresh, data["post_id"]) == board_id
+    text, data = await empty_agent.expect_ok("create_post", **make_pin(block))
+    assert read_board(empty_agent, data["post_id"]) == board_id
     assert f"({board_id})." in text
 
 
-async def test_ambiguous_board_sends_nothing_and_lists_the_candidates(fresh):
+async def test_ambiguous_board_sends_nothing_and_lists_the_candidates(empty_agent):
     """In every tool that writes a post."""
-    text, data = await fresh.ok("create_post", **pin("Recipes"))
-    before = fresh.standing()
+    text, data = await empty_agent.expect_ok("create_post", **make_pin("Recipes"))
+    before = empty_agent.list_posts()
     ambiguous = (
         "«recipe» matches 2 boards: «Recipes» (board-recipes), «Winter recipes» (board-winter-recipes). Ask the user which, "
         "and pass its id as board."
     )
-    plan = {"posts": [{key: value for key, value in pin("recipe").items() if key != "scheduled_at"}]}
-    assert ambiguous in await fresh.refused("create_post", **pin("recipe"))
+    plan = {"posts": [{key: value for key, value in make_pin("recipe").items() if key != "scheduled_at"}]}
+    assert ambiguous in await empty_agent.expect_error("create_post", **make_pin("recipe"))
     change = {"post_id": data["post_id"], "platform_data": {"pinterest": {"board": "recipe"}}}
-    assert ambiguous in await fresh.refused("reschedule_post", **change)
-    for arguments in (pin("recipe"), change):
-        text, checked = await fresh.ok("check_post", **arguments)
+    assert ambiguous in await empty_agent.expect_error("reschedule_post", **change)
+    for arguments in (make_pin("recipe"), change):
+        text, checked = await empty_agent.expect_ok("check_post", **arguments)
         assert (checked["would_be_sent"], ambiguous in text) == (False, True)
-    text, planned = await fresh.ok("plan_posts", **plan)
+    text, planned = await empty_agent.expect_ok("plan_posts", **plan)
     assert (planned["planned"], ambiguous in text) == ([], True)
-    assert fresh.standing() == before
+    assert empty_agent.list_posts() == before
 
 
 BOARDS = [
@@ -105,71 +105,71 @@ BOARDS = [
         ),
     ],
 )
-async def test_board_matches_exactly_one_or_none(connect, board, result):
+async def test_board_matches_exactly_one_or_none(connect_agent, board, result):
     """Names that differ only in case or Unicode form, blank or missing ones."""
     replies = {"/integrations/pinterest/boards": {"boards": BOARDS}}
-    async with connect(through=reading(replies), demo_posts=False) as agent:
-        called = await agent.call("create_post", **pin(board))
+    async with connect_agent(through=answer_reads(replies), demo_posts=False) as agent:
+        called = await agent.call("create_post", **make_pin(board))
         if called.is_error:
-            assert result in text_of(called)
-            assert agent.standing() == []
+            assert result in read_text(called)
+            assert agent.list_posts() == []
         else:
-            assert board_of(agent, called.structured_content["post_id"]) == result
+            assert read_board(agent, called.structured_content["post_id"]) == result
 
 
-async def test_unknown_board_is_refused_with_the_known_ones(fresh):
+async def test_unknown_board_is_refused_with_the_known_ones(empty_agent):
     """Except a number, which can be an id that the API doesn't list."""
-    text = await fresh.refused("create_post", **pin("Garden"))
+    text = await empty_agent.expect_error("create_post", **make_pin("Garden"))
     assert text == (
         "Post not created: Pinterest: no board is named «Garden». Boards: «Coffee & Harbor» "
         "(board-coffee-and-harbor), «Recipes» (board-recipes), «Winter recipes» (board-winter-recipes), «Team"
         " ideas» (board-team-ideas). Pass one of their ids as board. Nothing was sent."
     )
-    text, data = await fresh.ok("create_post", **pin("549755885175"))
+    text, data = await empty_agent.expect_ok("create_post", **make_pin("549755885175"))
     assert data["warnings"] == ["Pinterest: the API lists no board «549755885175»; it is sent as it is."]
 
 
-async def test_board_of_a_planned_post_is_found_when_the_plan_is_made(fresh):
+async def test_board_of_a_planned_post_is_found_when_the_plan_is_made(empty_agent):
     """The plan stores its id."""
-    _, plan = await fresh.ok("plan_posts", posts=[pin("Recipes")])
+    _, plan = await empty_agent.expect_ok("plan_posts", posts=[make_pin("Recipes")])
     assert plan["planned"][0]["warnings"] == ["Board: «Recipes» (board-recipes)."]
-    _, done = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
-    assert board_of(fresh, done["steps"][0]["post_id"]) == "board-recipes"
+    _, done = await empty_agent.expect_ok("apply_plan", plan_id=plan["plan_id"])
+    assert read_board(empty_agent, done["steps"][0]["post_id"]) == "board-recipes"
 
 
-async def test_choices_of_a_planned_post_are_read_in_both_spellings(fresh):
+async def test_choices_of_a_planned_post_are_read_in_both_spellings(empty_agent):
     """As in create_post."""
-    _, plan = await fresh.ok("plan_posts", posts=[clip()])
-    _, done = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
-    sent = json.loads(fresh.wire(done["steps"][0]["post_id"])["platform_data"])
+    _, plan = await empty_agent.expect_ok("plan_posts", posts=[make_clip()])
+    _, done = await empty_agent.expect_ok("apply_plan", plan_id=plan["plan_id"])
+    sent = json.loads(empty_agent.read_row(done["steps"][0]["post_id"])["platform_data"])
     assert (sent["tiktok"]["allowDuet"], sent["tiktok"]["yourBrand"]) == (False, True)
 
 
-async def test_new_board_replaces_the_old_one(fresh):
+async def test_new_board_replaces_the_old_one(empty_agent):
     """Other choices stay."""
-    _, data = await fresh.ok("create_post", **pin({"board": "Recipes", "title": "Buns"}))
+    _, data = await empty_agent.expect_ok("create_post", **make_pin({"board": "Recipes", "title": "Buns"}))
     change = {"pinterest": {"board": "Coffee & Harbor"}}
-    text, data = await fresh.ok("reschedule_post", post_id=data["post_id"], platform_data=change)
-    sent = json.loads(fresh.wire(data["post_id"])["platform_data"])["pinterest"]
+    text, data = await empty_agent.expect_ok("reschedule_post", post_id=data["post_id"], platform_data=change)
+    sent = json.loads(empty_agent.read_row(data["post_id"])["platform_data"])["pinterest"]
     assert sent == {"boardId": "board-coffee-and-harbor", "title": "Buns"}
     assert "pinterest.board_id was «board-recipes»" in text
 
 
-async def test_boards_are_not_read_without_a_pin(connect):
+async def test_boards_are_not_read_without_a_pin(connect_agent):
     """A board in the choices of another post has no effect."""
-    async with connect(through=reading({"/integrations/pinterest/boards": 500})) as agent:
-        _, data = await agent.ok("create_post", **pin("Recipes", platforms=["linkedin"]))
-        assert (data["warnings"], board_of(agent, data["post_id"])) == ([], "Recipes")
+    async with connect_agent(through=answer_reads({"/integrations/pinterest/boards": 500})) as agent:
+        _, data = await agent.expect_ok("create_post", **make_pin("Recipes", platforms=["linkedin"]))
+        assert (data["warnings"], read_board(agent, data["post_id"])) == ([], "Recipes")
 
 
-async def test_without_the_endpoint_an_id_is_sent_and_a_name_is_refused(fresh):
+async def test_without_the_endpoint_an_id_is_sent_and_a_name_is_refused(empty_agent):
     """In one sentence; nothing else fails."""
-    set_vendor_endpoints(fresh.sandbox.store, on=False)
-    assert await fresh.refused("create_post", **pin("Recipes")) == (
+    set_vendor_endpoints(empty_agent.sandbox.store, on=False)
+    assert await empty_agent.expect_error("create_post", **make_pin("Recipes")) == (
         "Post not created: Pinterest: the board «Recipes» can't be looked up: this TimeToPost account's API "
         "has no list of Pinterest boards (404). Pass its id as board_id. Nothing was sent."
     )
-    _, data = await fresh.ok("create_post", **pin({"board_id": "board-recipes"}))
+    _, data = await empty_agent.expect_ok("create_post", **make_pin({"board_id": "board-recipes"}))
     assert data["warnings"] == [
         (
             "Pinterest: whether the board «board-recipes» exists couldn't be checked: this TimeToPost account's "
@@ -179,17 +179,17 @@ async def test_without_the_endpoint_an_id_is_sent_and_a_name_is_refused(fresh):
 
 
 @pytest.mark.parametrize("failure", [500, 404, 403])
-async def test_boards_that_cannot_be_read_do_not_stop_an_id(connect, failure):
+async def test_boards_that_cannot_be_read_do_not_stop_an_id(connect_agent, failure):
     """Whatever the reason."""
-    async with connect(through=reading({"/integrations/pinterest/boards": failure})) as agent:
-        text, _ = await agent.ok("create_post", **pin({"board_id": "board-recipes"}))
+    async with connect_agent(through=answer_reads({"/integrations/pinterest/boards": failure})) as agent:
+        text, _ = await agent.expect_ok("create_post", **make_pin({"board_id": "board-recipes"}))
         assert "whether the board «board-recipes» exists couldn't be checked" in text
-        assert "can't be looked up" in await agent.refused("create_post", **pin("Recipes", content="More"))
+        assert "can't be looked up" in await agent.expect_error("create_post", **make_pin("Recipes", content="More"))
 
 
-async def test_unavailable_choice_is_refused_with_the_available_ones(fresh):
+async def test_unavailable_choice_is_refused_with_the_available_ones(empty_agent):
     """Privacy, and each disabled interaction."""
-    text = await fresh.refused("create_post", **clip(privacy="FOLLOWER_OF_CREATOR", allow_stitch=True))
+    text = await empty_agent.expect_error("create_post", **make_clip(privacy="FOLLOWER_OF_CREATOR", allow_stitch=True))
     assert text == (
         "Post not created: 2 problems.\n"
         "- TikTok: tiktok @harbor.cafe doesn't offer the privacy «FOLLOWER_OF_CREATOR». It offers PUBLIC_TO_EVERYONE, "
@@ -197,20 +197,20 @@ async def test_unavailable_choice_is_refused_with_the_available_ones(fresh):
         "- TikTok: stitch is disabled on tiktok @harbor.cafe. Pass allow_stitch false, if its owner agrees.\n"
         "Nothing was sent."
     )
-    text, data = await fresh.ok("check_post", **clip(allow_stitch=True))
+    text, data = await empty_agent.expect_ok("check_post", **make_clip(allow_stitch=True))
     assert data["errors"] == [
         "TikTok: stitch is disabled on tiktok @harbor.cafe. Pass allow_stitch false, if its owner agrees."
     ]
-    _, data = await fresh.ok("create_post", **clip())
+    _, data = await empty_agent.expect_ok("create_post", **make_clip())
     change = {"post_id": data["post_id"], "platform_data": {"tiktok": {"allow_stitch": True}}}
-    assert "stitch is disabled" in await fresh.refused("reschedule_post", **change)
+    assert "stitch is disabled" in await empty_agent.expect_error("reschedule_post", **change)
 
 
-async def test_options_are_those_of_the_account(fresh):
+async def test_options_are_those_of_the_account(empty_agent):
     """A private account has fewer."""
-    with fresh.sandbox.store.writing() as db:
+    with empty_agent.sandbox.store.writing() as db:
         db.execute("UPDATE accounts SET followers = 10 WHERE platform = 'tiktok'")
-    _, data = await fresh.ok("check_post", **clip(allow_duet=True))
+    _, data = await empty_agent.expect_ok("check_post", **make_clip(allow_duet=True))
     assert [error.split(": ")[1].split(". ")[0] for error in data["errors"]] == [
         "tiktok @harbor.cafe doesn't offer the privacy «PUBLIC_TO_EVERYONE»",
         "comments is disabled on tiktok @harbor.cafe",
@@ -218,25 +218,27 @@ async def test_options_are_those_of_the_account(fresh):
     ]
 
 
-async def test_missing_choices_are_listed_with_the_accounts_options(fresh):
+async def test_missing_choices_are_listed_with_the_accounts_options(empty_agent):
     """A draft doesn't need them yet."""
     words = "TikTok: tiktok @harbor.cafe offers privacy PUBLIC_TO_EVERYONE or MUTUAL_FOLLOW_FRIENDS or SELF_ONLY"
     post = {"content": "Buns", "platforms": ["tiktok"], "media_urls": [CLIP]}
-    assert words in await fresh.refused("create_post", **post, scheduled_at=SOON)
-    _, data = await fresh.ok("create_post", **post)
+    assert words in await empty_agent.expect_error("create_post", **post, scheduled_at=SOON)
+    _, data = await empty_agent.expect_ok("create_post", **post)
     assert any(warning.startswith(words) for warning in data["warnings"])
 
 
-async def test_video_that_is_too_long_is_refused_when_its_length_is_known(fresh):
+async def test_video_that_is_too_long_is_refused_when_its_length_is_known(empty_agent):
     """Up to the account's limit it passes."""
-    facts = fresh.assembly.app.ledger.media_facts
+    facts = empty_agent.runtime.app.ledger.media_facts
     await facts.remember(CLIP, MediaFacts("video/mp4", 9_000_000, 720, 1280, 601.0))
-    assert "takes videos of at most 600 s; media_urls entry 1 has 601 s" in await fresh.refused("create_post", **clip())
+    assert "takes videos of at most 600 s; media_urls entry 1 has 601 s" in await empty_agent.expect_error(
+        "create_post", **make_clip()
+    )
     await facts.remember(CLIP, MediaFacts("video/mp4", 9_000_000, 720, 1280, 600.0))
-    await fresh.ok("create_post", **clip())
+    await empty_agent.expect_ok("create_post", **make_clip())
 
 
-async def test_options_are_read_for_each_post_and_before_each_post_of_a_plan(connect):
+async def test_options_are_read_for_each_post_and_before_each_post_of_a_plan(connect_agent):
     """TikTok forbids caching."""
     asked = []
 
@@ -248,22 +250,22 @@ async def test_options_are_read_for_each_post_and_before_each_post_of_a_plan(con
 
         return count
 
-    async with connect(through=counting, demo_posts=False) as agent:
-        await agent.ok("check_post", **clip())
-        await agent.ok("create_post", **clip())
+    async with connect_agent(through=counting, demo_posts=False) as agent:
+        await agent.expect_ok("check_post", **make_clip())
+        await agent.expect_ok("create_post", **make_clip())
         assert len(asked) == 2
-        posts = [{**clip(), "content": text, "scheduled_at": None} for text in ("One", "Two", "Three")]
-        _, plan = await agent.ok("plan_posts", posts=posts)
+        posts = [{**make_clip(), "content": text, "scheduled_at": None} for text in ("One", "Two", "Three")]
+        _, plan = await agent.expect_ok("plan_posts", posts=posts)
         assert len(asked) == 3
         with agent.sandbox.store.writing() as db:
             db.execute("UPDATE accounts SET followers = 10 WHERE platform = 'tiktok'")
-        text, done = await agent.ok("apply_plan", plan_id=plan["plan_id"])
+        text, done = await agent.expect_ok("apply_plan", plan_id=plan["plan_id"])
         assert len(asked) == 6
         assert [step["outcome"] for step in done["steps"]] == ["refused"] * 3
         assert "doesn't offer the privacy «PUBLIC_TO_EVERYONE»" in text
 
 
-async def test_without_the_endpoint_general_rules_apply(connect):
+async def test_without_the_endpoint_general_rules_apply(connect_agent):
     """For a post and a plan; the answer says so, and the endpoint is called once."""
     asked = []
 
@@ -273,7 +275,7 @@ async def test_without_the_endpoint_general_rules_apply(connect):
                 await app(scope, receive, send)
                 return
             asked.append(scope["path"])
-            await answer(send, 404, {"success": False, "message": "There is nothing at this path."})
+            await send_reply(send, 404, {"success": False, "message": "There is nothing at this path."})
 
         return refuse
 
@@ -281,26 +283,26 @@ async def test_without_the_endpoint_general_rules_apply(connect):
         "TikTok: whether tiktok @harbor.cafe offers these choices couldn't be checked: this TimeToPost "
         "account's API has no list of what a TikTok account offers (404)."
     )
-    async with connect(through=lacking, demo_posts=False) as agent:
-        _, data = await agent.ok("create_post", **clip(allow_stitch=True))
+    async with connect_agent(through=lacking, demo_posts=False) as agent:
+        _, data = await agent.expect_ok("create_post", **make_clip(allow_stitch=True))
         assert data["warnings"] == [words]
-        assert "must be one of" in await agent.refused("create_post", **clip(privacy="EVERYONE"))
-        _, plan = await agent.ok("plan_posts", posts=[{**clip(), "content": "One"}])
-        _, done = await agent.ok("apply_plan", plan_id=plan["plan_id"])
+        assert "must be one of" in await agent.expect_error("create_post", **make_clip(privacy="EVERYONE"))
+        _, plan = await agent.expect_ok("plan_posts", posts=[{**make_clip(), "content": "One"}])
+        _, done = await agent.expect_ok("apply_plan", plan_id=plan["plan_id"])
         assert (done["complete"], done["steps"][0]["reason"]) == (True, words)
         assert len(asked) == 1
 
 
 @pytest.mark.parametrize("failure", [500, 403, 404])
-async def test_options_that_cannot_be_read_do_not_stop_a_post(connect, failure):
+async def test_options_that_cannot_be_read_do_not_stop_a_post(connect_agent, failure):
     """Whatever the reason."""
-    async with connect(through=reading({"/integrations/tiktok/creator-info": failure})) as agent:
-        text, data = await agent.ok("create_post", **clip())
+    async with connect_agent(through=answer_reads({"/integrations/tiktok/creator-info": failure})) as agent:
+        text, data = await agent.expect_ok("create_post", **make_clip())
         assert "whether tiktok @harbor.cafe offers these choices couldn't be checked" in text
         assert data["outcome"] == "created"
 
 
-async def test_time_that_passes_while_options_are_read_sends_nothing(connect, clock):
+async def test_time_that_passes_while_options_are_read_sends_nothing(connect_agent, clock):
     """Without a confirmation nothing else checks the time again."""
 
     def delay(app):
@@ -311,7 +313,7 @@ async def test_time_that_passes_while_options_are_read_sends_nothing(connect, cl
 
         return take_a_while
 
-    async with connect(through=delay, confirm="off", demo_posts=False) as agent:
-        words = await agent.refused("create_post", **clip() | {"scheduled_at": "2026-11-24T09:07"})
+    async with connect_agent(through=delay, confirm="off", demo_posts=False) as agent:
+        words = await agent.expect_error("create_post", **make_clip() | {"scheduled_at": "2026-11-24T09:07"})
         assert "is less than 60 s away" in words
-        assert agent.standing() == []
+        assert agent.list_posts() == []

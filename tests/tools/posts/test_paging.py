@@ -17,14 +17,14 @@ START = datetime(2026, 11, 24, tzinfo=UTC)
 ALL = Filter()
 
 
-def post(number, due=None, **fields):
+def make_post(number, due=None, **fields):
     """Return a post created in the minute of its number."""
     made = (START + timedelta(minutes=number)).isoformat()
     scheduled = (START + timedelta(minutes=due)).isoformat() if due is not None else None
     return Post({"id": f"p{number}", "createdAt": made, "scheduledAt": scheduled, "content": "Words"} | fields)
 
 
-def ids(posts):
+def list_ids(posts):
     """Return their ids."""
     return [each.id for each in posts]
 
@@ -45,8 +45,8 @@ changes = st.lists(
 )
 def test_paging_shows_every_remaining_post_once(count, limit, order, dues, between):
     """Posts come and go between pages, also those that ended the last page."""
-    posts = [post(number, dues[number]) for number in reversed(range(count))]
-    stayed = set(ids(posts))
+    posts = [make_post(number, dues[number]) for number in reversed(range(count))]
+    stayed = set(list_ids(posts))
     made, cursor, shown = count, None, []
     for turn in range(200):
         try:
@@ -54,7 +54,7 @@ def test_paging_shows_every_remaining_post_once(count, limit, order, dues, betwe
         except Refusal as refusal:
             assert "the last post of the page before is gone" in str(refusal)
             return
-        shown += ids(found.posts)
+        shown += list_ids(found.posts)
         cursor = found.cursor
         if cursor is None:
             break
@@ -64,7 +64,7 @@ def test_paging_shows_every_remaining_post_once(count, limit, order, dues, betwe
                 stayed.discard(posts.pop(position % len(posts)).id)
         for _ in range(added):
             if made < 60:
-                posts.insert(0, post(made, dues[made]))
+                posts.insert(0, make_post(made, dues[made]))
                 made += 1
     assert len(set(shown)) == len(shown)
     assert stayed <= set(shown)
@@ -72,28 +72,28 @@ def test_paging_shows_every_remaining_post_once(count, limit, order, dues, betwe
 
 def test_counts_are_of_matching_and_remaining_posts():
     """For this page and filter."""
-    posts = [post(number, status="draft" if number % 2 else "scheduled") for number in reversed(range(10))]
+    posts = [make_post(number, status="draft" if number % 2 else "scheduled") for number in reversed(range(10))]
     first = read_page(posts, Filter(statuses=frozenset({"draft"})), "created", 2, None)
     second = read_page(posts, Filter(statuses=frozenset({"draft"})), "created", 2, first.cursor)
     third = read_page(posts, Filter(statuses=frozenset({"draft"})), "created", 2, second.cursor)
-    assert [ids(each.posts) for each in (first, second, third)] == [["p9", "p7"], ["p5", "p3"], ["p1"]]
+    assert [list_ids(each.posts) for each in (first, second, third)] == [["p9", "p7"], ["p5", "p3"], ["p1"]]
     assert [(each.matched, each.left) for each in (first, second, third)] == [(5, 3), (5, 1), (5, 0)]
     assert third.cursor is None
 
 
 def test_paging_continues_when_the_last_post_is_gone():
     """From its creation time."""
-    posts = [post(number) for number in reversed(range(6))]
+    posts = [make_post(number) for number in reversed(range(6))]
     first = read_page(posts, ALL, "created", 3, None)
     left = [each for each in posts if each.id not in ("p3", "p4")]
-    assert ids(read_page(left, ALL, "created", 3, first.cursor).posts) == ["p2", "p1", "p0"]
+    assert list_ids(read_page(left, ALL, "created", 3, first.cursor).posts) == ["p2", "p1", "p0"]
 
 
 @pytest.mark.parametrize("made", [True, False])
 def test_paging_continues_when_a_page_left_the_filter(made):
     """Scheduled posts published since then still mark where the page ended, with or without a creation time."""
     posts = [
-        post(number, status="scheduled", createdAt=post(number).raw["createdAt"] if made else None)
+        make_post(number, status="scheduled", createdAt=make_post(number).raw["createdAt"] if made else None)
         for number in reversed(range(9))
     ]
     wanted = Filter(statuses=frozenset({"scheduled"}))
@@ -101,16 +101,16 @@ def test_paging_continues_when_a_page_left_the_filter(made):
     later = [
         Post(each.raw | {"status": "published"}) if each.id in ("p8", "p7", "p6", "p4") else each for each in posts
     ]
-    assert ids(read_page(later, wanted, "created", 3, first.cursor).posts) == ["p5", "p3", "p2"]
+    assert list_ids(read_page(later, wanted, "created", 3, first.cursor).posts) == ["p5", "p3", "p2"]
     none = [Post(each.raw | {"status": "published"}) for each in posts]
-    assert ids(read_page(none, wanted, "created", 3, first.cursor).posts) == []
+    assert list_ids(read_page(none, wanted, "created", 3, first.cursor).posts) == []
 
 
 def test_paging_continues_by_creation_time_when_a_page_is_gone():
     """Older posts come next."""
-    posts = [post(number) for number in reversed(range(6))]
+    posts = [make_post(number) for number in reversed(range(6))]
     first = read_page(posts, ALL, "created", 3, None)
-    assert ids(read_page(posts[3:], ALL, "created", 3, first.cursor).posts) == ["p2", "p1", "p0"]
+    assert list_ids(read_page(posts[3:], ALL, "created", 3, first.cursor).posts) == ["p2", "p1", "p0"]
 
 
 def test_cursor_of_an_untraceable_page_is_refused():
@@ -125,15 +125,15 @@ def test_cursor_of_an_untraceable_page_is_refused():
 
 def test_soonest_has_posts_without_a_time_last():
     """Posts with equal times keep their order on every page."""
-    posts = [post(3, 5), post(2), post(1, 9), post(0, 5)]
+    posts = [make_post(3, 5), make_post(2), make_post(1, 9), make_post(0, 5)]
     first = read_page(posts, ALL, "soonest", 2, None)
     second = read_page(posts, ALL, "soonest", 2, first.cursor)
-    assert ids([*first.posts, *second.posts]) in (["p0", "p3", "p1", "p2"], ["p3", "p0", "p1", "p2"])
+    assert list_ids([*first.posts, *second.posts]) in (["p0", "p3", "p1", "p2"], ["p3", "p0", "p1", "p2"])
 
 
 def test_cursor_past_the_end_shows_nothing():
     """All later posts are gone."""
-    posts = [post(number, number) for number in reversed(range(4))]
+    posts = [make_post(number, number) for number in reversed(range(4))]
     first = read_page(posts, ALL, "soonest", 2, None)
     found = read_page(posts[2:], ALL, "soonest", 2, first.cursor)
     assert (found.posts, found.left, found.cursor) == ([], 0, None)
@@ -149,9 +149,9 @@ def test_cursor_past_the_end_shows_nothing():
 )
 def test_cursor_of_another_version_shows_the_rest(order, cursor, rest):
     """Servers of two versions share the clients of an address during an update, so the form of a cursor is kept."""
-    posts = [post(number, number) for number in (4, 3, 2, 1)]
+    posts = [make_post(number, number) for number in (4, 3, 2, 1)]
     assert read_page(posts, ALL, order, 2, None).cursor == cursor
-    assert ids(read_page(posts, ALL, order, 2, cursor).posts) == rest
+    assert list_ids(read_page(posts, ALL, order, 2, cursor).posts) == rest
 
 
 DIGEST = ALL.digest("created")
@@ -171,30 +171,30 @@ DIGEST = ALL.digest("created")
 def test_invented_cursor_is_refused(cursor, words):
     """Cursors come from a model."""
     with pytest.raises(Refusal, match=words):
-        read_page([post(1)], ALL, "created", 1, cursor)
+        read_page([make_post(1)], ALL, "created", 1, cursor)
 
 
 @pytest.mark.parametrize("order", ["latest", "soonest", "created"])
 def test_cursor_is_short(order):
     """A model repeats it character by character."""
-    posts = [Post(post(number, number).raw | {"id": f"cmb8b028tvasrf40z39si1y{number}"}) for number in (3, 2, 1)]
+    posts = [Post(make_post(number, number).raw | {"id": f"cmb8b028tvasrf40z39si1y{number}"}) for number in (3, 2, 1)]
     assert len(read_page(posts, ALL, order, 1, None).cursor) <= 30
 
 
 def test_latest_has_posts_without_a_time_last():
     """Otherwise the reverse of soonest."""
-    posts = [post(3, 5), post(2), post(1, 9), post(0, 1)]
+    posts = [make_post(3, 5), make_post(2), make_post(1, 9), make_post(0, 1)]
     first = read_page(posts, ALL, "latest", 2, None)
     second = read_page(posts, ALL, "latest", 2, first.cursor)
-    assert ids([*first.posts, *second.posts]) == ["p1", "p3", "p0", "p2"]
+    assert list_ids([*first.posts, *second.posts]) == ["p1", "p3", "p0", "p2"]
 
 
 @pytest.mark.requirement("tools.posts.list")
 def test_text_is_found_in_the_thread_and_in_any_spelling_of_accents():
     """Case and the composition of accents make no difference."""
-    posts = [post(2, content="CAFE\u0301 opens"), post(1, thread=["At the caf\u00e9"]), post(0)]
+    posts = [make_post(2, content="CAFE\u0301 opens"), make_post(1, thread=["At the caf\u00e9"]), make_post(0)]
     found = read_page(posts, Filter(text=fold_text("Caf\u00e9")), "created", 9, None)
-    assert ids(found.posts) == ["p2", "p1"]
+    assert list_ids(found.posts) == ["p2", "p1"]
 
 
 @given(st.text(max_size=60))
@@ -202,7 +202,7 @@ def test_any_text_as_a_cursor_is_refused(cursor):
     """It never crashes."""
     if cursor:
         with pytest.raises(Refusal):
-            read_page([post(1)], ALL, "created", 1, cursor)
+            read_page([make_post(1)], ALL, "created", 1, cursor)
 
 
 @pytest.mark.requirement("tools.posts.list")
@@ -220,4 +220,4 @@ def test_any_text_as_a_cursor_is_refused(cursor):
 def test_post_without_accounts_is_listed_for_those_of_its_platforms(fields, listed):
     """It may be for any of them; named accounts take precedence."""
     wanted = Filter(accounts=[Integration("a", "linkedin", None, None, None, None, None, None)])
-    assert read_page([post(1, **fields)], wanted, "created", 2, None).matched == listed
+    assert read_page([make_post(1, **fields)], wanted, "created", 2, None).matched == listed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tools.conftest import Agent, reading
+from tests.tools.conftest import Agent, answer_reads
 from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
 
 pytestmark = pytest.mark.requirement("tools.rights")
@@ -26,20 +26,20 @@ class Requests:
         await self.app(scope, receive, send)
 
 
-def allow(agent: Agent, capability: str) -> None:
+def set_rights(agent: Agent, capability: str) -> None:
     """Narrow or widen the token's rights, as its owner does in the dashboard."""
     with agent.sandbox.store.writing() as db:
         db.execute("UPDATE tokens SET capability = ?", (capability,))
 
 
-async def setup_line(agent: Agent, name: str = "rights") -> str:
+async def read_setup_line(agent: Agent, name: str = "rights") -> str:
     """Return a line of check_setup, as `state: text`."""
-    _, data = await agent.ok("check_setup")
+    _, data = await agent.expect_ok("check_setup")
     return next(f"{each['state']}: {each['text']}" for each in data["items"] if each["name"] == name)
 
 
 async def test_setup_shows_user_organization_and_rights(agent):
-    assert await setup_line(agent) == "ok: user «Demo User», organization «Harbor Café»; it can publish"
+    assert await read_setup_line(agent) == "ok: user «Demo User», organization «Harbor Café»; it can publish"
 
 
 @pytest.mark.parametrize(
@@ -51,67 +51,67 @@ async def test_setup_shows_user_organization_and_rights(agent):
         ("read", "read", "ok: user «Demo User», organization «Harbor Café»; it can't publish"),
     ],
 )
-async def test_setup_compares_rights_with_the_access_setting(connect, capability, access, line):
-    async with connect(access=access) as agent:
-        allow(agent, capability)
-        assert line in await setup_line(agent)
+async def test_setup_compares_rights_with_the_access_setting(connect_agent, capability, access, line):
+    async with connect_agent(access=access) as agent:
+        set_rights(agent, capability)
+        assert line in await read_setup_line(agent)
 
 
-async def test_token_that_cannot_publish_saves_drafts_only(connect):
+async def test_token_that_cannot_publish_saves_drafts_only(connect_agent):
     """Refused before anything is written, with the same text in each tool."""
-    async with connect(through=Requests, demo_posts=False) as agent:
-        allow(agent, "draft")
-        words = await agent.refused("create_post", **POST, scheduled_at="2026-12-01T10:00")
+    async with connect_agent(through=Requests, demo_posts=False) as agent:
+        set_rights(agent, "draft")
+        words = await agent.expect_error("create_post", **POST, scheduled_at="2026-12-01T10:00")
         assert words == f"Post not created: {NO_PUBLISHING} Nothing was sent."
-        _, check = await agent.ok("check_post", **POST, scheduled_at="2026-12-01T10:00")
+        _, check = await agent.expect_ok("check_post", **POST, scheduled_at="2026-12-01T10:00")
         assert check["errors"] == [NO_PUBLISHING]
-        _, data = await agent.ok("create_post", **POST)
+        _, data = await agent.expect_ok("create_post", **POST)
         assert (data["outcome"], data["warnings"]) == ("created", [])
         draft = data["post_id"]
         for tool, arguments in (("publish_post", {}), ("reschedule_post", {"scheduled_at": "2026-12-01T10:00"})):
-            words = await agent.refused(tool, post_id=draft, **arguments)
+            words = await agent.expect_error(tool, post_id=draft, **arguments)
             assert f"{NO_PUBLISHING} Nothing was sent." in words
         writes = [request for request in agent.sandbox.app.seen if not request.startswith("GET")]
         assert writes == ["POST /posts"]
-        assert [status for _, status in agent.standing()] == ["draft"]
+        assert [status for _, status in agent.list_posts()] == ["draft"]
 
 
-async def test_plan_says_that_it_cannot_be_applied_and_is_refused(fresh):
-    allow(fresh, "draft")
-    text, data = await fresh.ok("plan_posts", posts=[POST])
+async def test_plan_says_that_it_cannot_be_applied_and_is_refused(empty_agent):
+    set_rights(empty_agent, "draft")
+    text, data = await empty_agent.expect_ok("plan_posts", posts=[POST])
     assert f"apply_plan would refuse it: {NO_PUBLISHING}" in text
-    words = await fresh.refused("apply_plan", plan_id=data["plan_id"])
+    words = await empty_agent.expect_error("apply_plan", plan_id=data["plan_id"])
     assert words == f"Plan not applied: {NO_PUBLISHING} Nothing was sent."
-    assert fresh.standing() == []
+    assert empty_agent.list_posts() == []
 
 
-async def test_token_that_can_only_read_writes_nothing(fresh):
-    allow(fresh, "read")
-    words = await fresh.refused("create_post", **POST)
+async def test_token_that_can_only_read_writes_nothing(empty_agent):
+    set_rights(empty_agent, "read")
+    words = await empty_agent.expect_error("create_post", **POST)
     assert words == f"Post not created: the API token can't save drafts (it may read). {STEP}. Nothing was sent."
-    words = await fresh.refused("create_post", **POST, scheduled_at="now")
+    words = await empty_agent.expect_error("create_post", **POST, scheduled_at="now")
     assert words == f"Post not created: the API token can't publish posts (it may read). {STEP}. Nothing was sent."
 
 
-async def test_rights_are_read_once_and_again_while_missing(connect):
+async def test_rights_are_read_once_and_again_while_missing(connect_agent):
     """The user can widen them without a restart."""
-    async with connect(through=Requests, demo_posts=False) as agent:
+    async with connect_agent(through=Requests, demo_posts=False) as agent:
         asked = lambda: agent.sandbox.app.seen.count("GET /auth/me")  # noqa: E731
-        allow(agent, "draft")
-        await agent.refused("create_post", **POST, scheduled_at="2026-12-01T10:00")
-        allow(agent, "publish")
-        await agent.ok("create_post", **POST, scheduled_at="2026-12-01T10:00")
+        set_rights(agent, "draft")
+        await agent.expect_error("create_post", **POST, scheduled_at="2026-12-01T10:00")
+        set_rights(agent, "publish")
+        await agent.expect_ok("create_post", **POST, scheduled_at="2026-12-01T10:00")
         assert asked() == 2
-        await agent.ok("create_post", **POST, scheduled_at="2026-12-02T10:00")
+        await agent.expect_ok("create_post", **POST, scheduled_at="2026-12-02T10:00")
         assert asked() == 2
 
 
-async def test_rights_that_the_api_does_not_offer_change_nothing(fresh):
-    set_vendor_endpoints(fresh.sandbox.store, on=False)
-    assert await setup_line(fresh) == (
+async def test_rights_that_the_api_does_not_offer_change_nothing(empty_agent):
+    set_vendor_endpoints(empty_agent.sandbox.store, on=False)
+    assert await read_setup_line(empty_agent) == (
         "ok: what the token may do isn't known: this TimeToPost account's API has no information about its token (404)."
     )
-    _, data = await fresh.ok("create_post", **POST, scheduled_at="2026-12-01T10:00")
+    _, data = await empty_agent.expect_ok("create_post", **POST, scheduled_at="2026-12-01T10:00")
     assert (data["outcome"], data["warnings"]) == ("created", [])
 
 
@@ -135,24 +135,24 @@ async def test_rights_that_the_api_does_not_offer_change_nothing(fresh):
         ),
     ],
 )
-async def test_unclear_rights_refuse_nothing(connect, reply, line):
+async def test_unclear_rights_refuse_nothing(connect_agent, reply, line):
     """Only an explicit no refuses."""
-    async with connect(through=reading({"/auth/me": reply}), demo_posts=False) as agent:
-        assert (await setup_line(agent)).startswith(line)
+    async with connect_agent(through=answer_reads({"/auth/me": reply}), demo_posts=False) as agent:
+        assert (await read_setup_line(agent)).startswith(line)
         result = await agent.call("create_post", **POST, scheduled_at="2026-12-01T10:00")
         assert result.is_error == line.startswith("problem")
 
 
-async def test_warning_about_the_organization_is_shown(connect):
+async def test_warning_about_the_organization_is_shown(connect_agent):
     reply = {"user": {"name": "Ada"}, "orgWarning": "No organization is chosen", "canPublish": True}
-    async with connect(through=reading({"/auth/me": reply})) as agent:
-        assert await setup_line(agent, "organization") == "notice: the API says «No organization is chosen»."
+    async with connect_agent(through=answer_reads({"/auth/me": reply})) as agent:
+        assert await read_setup_line(agent, "organization") == "notice: the API says «No organization is chosen»."
 
 
-async def test_hanging_read_of_the_rights_stops_no_post(connect, monkeypatch):
+async def test_hanging_read_of_the_rights_stops_no_post(connect_agent, monkeypatch):
     """Rights only give an early warning."""
     monkeypatch.setattr("ttp_mcp.api.auth.RIGHTS_SECONDS", 0)
-    async with connect(through=Requests, demo_posts=False) as agent:
-        allow(agent, "draft")
-        words = await agent.refused("create_post", **POST, scheduled_at="2026-12-01T10:00")
+    async with connect_agent(through=Requests, demo_posts=False) as agent:
+        set_rights(agent, "draft")
+        words = await agent.expect_error("create_post", **POST, scheduled_at="2026-12-01T10:00")
     assert "(403)" in words

@@ -34,14 +34,14 @@ class Web:
 
     async def rpc(self, method: str, params: dict[str, Any] | None = None, /, **headers: str) -> httpx2.Response:
         """POST one request of 2026-07-28. Underscores in header names are hyphens."""
-        return await self.http.post("/mcp", **request(method, params, **headers))
+        return await self.http.post("/mcp", **make_request(method, params, **headers))
 
     async def call(self, tool: str, arguments: dict[str, Any] | None = None, /, **headers: str) -> httpx2.Response:
         """Call a tool."""
         return await self.rpc("tools/call", {"name": tool, "arguments": arguments or {}}, **headers)
 
 
-def request(method: str, params: dict[str, Any] | None = None, /, **headers: str) -> dict[str, Any]:
+def make_request(method: str, params: dict[str, Any] | None = None, /, **headers: str) -> dict[str, Any]:
     """Body and headers of one request of 2026-07-28."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -61,18 +61,18 @@ def request(method: str, params: dict[str, Any] | None = None, /, **headers: str
     }
 
 
-def chosen_options(settings: Settings, transport: Any, **flags: Any) -> Options:
+def choose_options(settings: Settings, transport: Any, **flags: Any) -> Options:
     """Options that these settings are served with: several users without a key have to be asked for."""
     is_open = bool(flags.get("multi_tenant")) and settings.server_key is None and settings.oauth_issuer is None
     return Options(transport, **{"port": PORT, "no_client_auth": is_open, **flags})
 
 
-def said(response: httpx2.Response) -> str:
+def read_refusal(response: httpx2.Response) -> str:
     """The words of a refusal."""
     return response.json()["error"]["message"]
 
 
-def text_of(response: httpx2.Response) -> str:
+def read_text(response: httpx2.Response) -> str:
     """The text of a tool's answer."""
     return response.json()["result"]["content"][0]["text"]
 
@@ -93,8 +93,8 @@ Serve = Callable[..., AbstractAsyncContextManager[Web]]
 
 
 @pytest.fixture
-def serve(settings: Settings, clock: ManualClock, tmp_path: Path) -> Serve:
-    """Opens a server: `async with serve(server_key=KEY) as web`. Keywords are settings; `options` and `more` are the rest."""
+def start_server(settings: Settings, clock: ManualClock, tmp_path: Path) -> Serve:
+    """Opens a server: `async with start_server(server_key=KEY) as web`. Keywords are settings; `options` and `more` are the rest."""
 
     numbers = count()
 
@@ -110,7 +110,7 @@ def serve(settings: Settings, clock: ManualClock, tmp_path: Path) -> Serve:
 
         own = sandbox or open_workspace(tmp_path / f"sandbox-{next(numbers)}", clock)
         configured = replace(settings, **changes)
-        chosen = chosen_options(configured, **{"transport": "http", **(options or {})})
+        chosen = choose_options(configured, **{"transport": "http", **(options or {})})
         service = HttpService(configured, chosen, own, port=PORT, **(more or {}))
         try:
             async with (
@@ -129,7 +129,7 @@ def serve(settings: Settings, clock: ManualClock, tmp_path: Path) -> Serve:
 
 
 @pytest.fixture
-async def web(serve: Serve) -> AsyncIterator[Web]:
+async def web(start_server: Serve) -> AsyncIterator[Web]:
     """A server for one account on this machine, without a key."""
-    async with serve() as opened:
+    async with start_server() as opened:
         yield opened

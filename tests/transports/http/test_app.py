@@ -7,9 +7,9 @@ import pytest
 from mcp.client import Client
 from mcp.client.sse import sse_client
 
-from tests.transports.http.conftest import KEY, request, text_of
-from tests.transports.http.test_run import SlowToWrite, on_a_port
-from tests.transports.http.upstream import Upstream, mark_of, token_of
+from tests.transports.http.conftest import KEY, make_request, read_text
+from tests.transports.http.test_run import SlowToWrite, serve_on_port
+from tests.transports.http.upstream import Upstream, make_mark, make_token
 from ttp_mcp.config import SettingProblem
 from ttp_mcp.transports.http.app import HttpService
 from ttp_mcp.transports.http.options import Options
@@ -28,21 +28,21 @@ def arguments_of(listed, name):
 
 @pytest.mark.requirement("http.confirmation")
 @pytest.mark.parametrize("number", [None, 1])
-async def test_confirmation_that_the_operator_requires_is_a_code_that_works_once(serve, number):
+async def test_confirmation_that_the_operator_requires_is_a_code_that_works_once(start_server, number):
     """The client shows no questions, so the agent gets a code to call again with."""
-    headers = {"x_timetopost_token": token_of(number)} if number else {}
+    headers = {"x_timetopost_token": make_token(number)} if number else {}
     upstream = Upstream()
     asking = {"confirm": "required", "sandbox": upstream, "options": {"multi_tenant": bool(number)}}
-    async with serve(**asking) as web:
+    async with start_server(**asking) as web:
         listed = await web.rpc("tools/list", **headers)
         refused = await web.call("delete_post", {"post_id": "post-1"}, **headers)
-        code = text_of(refused).partition("and confirmation ")[2].partition(" ")[0]
+        code = read_text(refused).partition("and confirmation ")[2].partition(" ")[0]
         confirmed = {"post_id": "post-1", "confirmation": code}
         deleted_before = upstream.methods["DELETE"]
         done = await web.call("delete_post", confirmed, **headers)
         again = await web.call("delete_post", confirmed, **headers)
     assert "confirmation" in arguments_of(listed, "delete_post")
-    assert "Not done yet, because the user has to agree first." in text_of(refused)
+    assert "Not done yet, because the user has to agree first." in read_text(refused)
     assert refused.json()["result"]["isError"] is again.json()["result"]["isError"] is True
     assert done.json()["result"].get("isError", False) is False
     assert (deleted_before, upstream.methods["DELETE"]) == (0, 1)
@@ -53,7 +53,7 @@ async def test_code_is_no_argument_unless_the_operator_requires_confirmation(web
     listed = await web.rpc("tools/list")
     called = await web.call("delete_post", {"post_id": "post-1", "confirmation": "code"})
     assert "confirmation" not in arguments_of(listed, "delete_post")
-    assert "confirmation" in text_of(called)
+    assert "confirmation" in read_text(called)
     assert called.json()["result"]["isError"] is True
 
 
@@ -83,13 +83,13 @@ async def test_service_itself_refuses_what_would_be_unsafe(settings):
 
 @pytest.mark.requirement("http.tenants")
 @pytest.mark.parametrize(("several", "connections"), [(True, 8), (False, 16)])
-async def test_one_of_several_users_has_half_of_the_connections(serve, several, connections):
+async def test_one_of_several_users_has_half_of_the_connections(start_server, several, connections):
     """Others are served at the same time."""
-    upstream = Occupied(token_of(1))
-    upstream.token = token_of(1)
-    first, second = ({"x_timetopost_token": token_of(number)} if several else {} for number in (1, 2))
+    upstream = Occupied(make_token(1))
+    upstream.token = make_token(1)
+    first, second = ({"x_timetopost_token": make_token(number)} if several else {} for number in (1, 2))
     answers = []
-    async with serve(options={"multi_tenant": several}, sandbox=upstream) as web:
+    async with start_server(options={"multi_tenant": several}, sandbox=upstream) as web:
 
         async def call():
             answers.append(await web.call("get_post", {"post_id": "post-1"}, **first))
@@ -130,10 +130,10 @@ async def test_replicas_need_no_session_and_answer_in_json(web):
 
 
 @pytest.mark.requirement("http.confirmation")
-async def test_client_of_earlier_versions_gets_a_code_too(serve):
+async def test_client_of_earlier_versions_gets_a_code_too(start_server):
     """Without a session this server doesn't know what such a client can show."""
     upstream = Upstream()
-    async with serve(confirm="required", sandbox=upstream) as web:
+    async with start_server(confirm="required", sandbox=upstream) as web:
         refused = await web.http.post(
             "/mcp",
             json={
@@ -144,7 +144,7 @@ async def test_client_of_earlier_versions_gets_a_code_too(serve):
             },
             headers={"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18"},
         )
-    assert "call again with the same arguments and confirmation " in text_of(refused)
+    assert "call again with the same arguments and confirmation " in read_text(refused)
     assert upstream.methods["DELETE"] == 0
 
 
@@ -153,7 +153,7 @@ async def test_agents_learn_that_the_api_is_a_sandbox(web):
     assert found.json()["result"]["instructions"].startswith("Sandbox: nothing here becomes public.")
 
 
-async def test_unused_users_are_closed_while_the_server_runs(serve, monkeypatch):
+async def test_unused_users_are_closed_while_the_server_runs(start_server, monkeypatch):
     monkeypatch.setattr("ttp_mcp.transports.http.tenants._SWEEP_SECONDS", 0)
     made = []
 
@@ -161,8 +161,8 @@ async def test_unused_users_are_closed_while_the_server_runs(serve, monkeypatch)
         made.append(Tenants(make, idle_seconds=0))
         return made[0]
 
-    async with serve(options=SEVERAL, sandbox=Upstream(), more={"tenants": keeper}) as web:
-        assert (await web.call("list_posts", x_timetopost_token=token_of(1))).status_code == 200
+    async with start_server(options=SEVERAL, sandbox=Upstream(), more={"tenants": keeper}) as web:
+        assert (await web.call("list_posts", x_timetopost_token=make_token(1))).status_code == 200
         with anyio.fail_after(5):
             while len(made[0]):
                 await anyio.lowlevel.checkpoint()
@@ -175,13 +175,13 @@ def unknown_and_logged(figures, caplog):
 
 
 @pytest.mark.parametrize("several", [False, True])
-async def test_abandoned_write_is_unknown_and_logged_only_in_a_shutdown(serve, caplog, several):
+async def test_abandoned_write_is_unknown_and_logged_only_in_a_shutdown(start_server, caplog, several):
     """Otherwise its client gets the outcome."""
     upstream = SlowToWrite()
-    upstream.token = token_of(1)
-    headers = {"x_timetopost_token": token_of(1)} if several else {}
-    draft = {"content": "A draft", "account_ids": [f"acc-{mark_of(token_of(1))}"]}
-    async with serve(options={"multi_tenant": several}, sandbox=upstream) as web:
+    upstream.token = make_token(1)
+    headers = {"x_timetopost_token": make_token(1)} if several else {}
+    draft = {"content": "A draft", "account_ids": [f"acc-{make_mark(make_token(1))}"]}
+    async with start_server(options={"multi_tenant": several}, sandbox=upstream) as web:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: web.call("create_post", draft, **headers))
             with anyio.fail_after(5):
@@ -206,20 +206,20 @@ LISTED = {"allowed_hosts": ("mcp.example.com:8000",), "server_key": KEY}
 
 
 @pytest.mark.parametrize(("transport", "path"), [("http", "/social/mcp"), ("sse", "/social/messages/")])
-async def test_body_is_as_large_as_configured(serve, transport, path):
+async def test_body_is_as_large_as_configured(start_server, transport, path):
     """Over both transports, and under a name that clients of other machines use."""
-    sent = request("tools/list", authorization=f"Bearer {KEY}", host="mcp.example.com:8000")
+    sent = make_request("tools/list", authorization=f"Bearer {KEY}", host="mcp.example.com:8000")
     size = len(str(sent["json"])) + 100
     options = {"transport": transport, "path": "/social/mcp"}
-    async with serve(**LISTED, options=options, more={"body_bytes": size}) as web:
+    async with start_server(**LISTED, options=options, more={"body_bytes": size}) as web:
         served = await web.http.post(path, **sent)
         sent["json"]["params"]["text"] = "x" * size
         refused = await web.http.post(path, **sent)
     assert (served.status_code, refused.status_code) == ({"http": 200, "sse": 400}[transport], 413)
 
 
-async def test_deprecation_of_sse_is_logged(serve, caplog):
-    async with serve(options={"transport": "sse"}):
+async def test_deprecation_of_sse_is_logged(start_server, caplog):
+    async with start_server(options={"transport": "sse"}):
         pass
     assert caplog.messages == [
         "SSE is deprecated in MCP since 2025-03-26; use --transport http wherever the client can"
@@ -231,8 +231,8 @@ OAUTH = {"oauth_issuer": "https://login.example.com", "oauth_resource": "https:/
 
 @pytest.mark.requirement("http.oauth")
 @pytest.mark.parametrize(("method", "path"), [("GET", "/sse"), ("POST", "/messages/")])
-async def test_sse_client_without_a_token_learns_where_to_get_one(serve, method, path):
-    async with serve(**OAUTH, options={"transport": "sse"}) as web:
+async def test_sse_client_without_a_token_learns_where_to_get_one(start_server, method, path):
+    async with start_server(**OAUTH, options={"transport": "sse"}) as web:
         refused = await web.http.request(method, path, headers={"content-type": "application/json"})
         page = refused.headers["www-authenticate"].partition('resource_metadata="')[2].partition('"')[0]
         metadata = await web.http.get(page.removeprefix("https://mcp.example.com"))
@@ -245,6 +245,6 @@ async def test_sse_client_without_a_token_learns_where_to_get_one(serve, method,
 async def test_sse_client_with_the_key_is_served_beside_an_issuer(settings):
     keyed = replace(settings, server_key=KEY, **OAUTH)
     headers = {"authorization": f"Bearer {KEY}"}
-    async with on_a_port(keyed, transport="sse") as (url, _, _), Client(sse_client(url, headers=headers)) as client:
+    async with serve_on_port(keyed, transport="sse") as (url, _, _), Client(sse_client(url, headers=headers)) as client:
         answer = await client.call_tool("list_posts", {})
-    assert mark_of(Upstream().token) in answer.content[0].text
+    assert make_mark(Upstream().token) in answer.content[0].text

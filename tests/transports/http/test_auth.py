@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from tests.transports.http.conftest import KEY, request, said, text_of
-from tests.transports.http.upstream import Upstream, mark_of, token_of
+from tests.transports.http.conftest import KEY, make_request, read_refusal, read_text
+from tests.transports.http.upstream import Upstream, make_mark, make_token
 from ttp_mcp import config
 
 pytestmark = pytest.mark.requirement("http.client-auth")
@@ -16,21 +16,25 @@ TENANTS = {"options": {"multi_tenant": True}}
 @pytest.mark.parametrize(
     "value", ["", "Bearer", "Bearer ", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Basic {KEY}", KEY, f"Bearer  x {KEY}"]
 )
-async def test_caller_without_the_key_gets_401(serve, value):
+async def test_caller_without_the_key_gets_401(start_server, value):
     """Also on this machine."""
-    async with serve(server_key=KEY) as web:
+    async with start_server(server_key=KEY) as web:
         response = await web.rpc("tools/list", authorization=value)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == 'Bearer realm="ttp-mcp"'
-    assert "TTP_SERVER_KEY" in said(response)
+    assert "TTP_SERVER_KEY" in read_refusal(response)
 
 
-async def test_request_without_authorization_is_answered_401(serve):
+async def test_request_without_authorization_is_answered_401(start_server):
     """As a JSON-RPC error, which MCP clients show; a body that was not read must not be taken for the next request."""
-    async with serve(server_key=KEY) as web:
+    async with start_server(server_key=KEY) as web:
         response = await web.rpc("tools/list")
     assert response.status_code == 401
-    assert response.json() == {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": said(response)}}
+    assert response.json() == {
+        "jsonrpc": "2.0",
+        "id": None,
+        "error": {"code": -32600, "message": read_refusal(response)},
+    }
     names = ("content-type", "content-length", "cache-control", "connection")
     assert [response.headers[name] for name in names] == [
         *("application/json", str(len(response.content))),
@@ -39,14 +43,14 @@ async def test_request_without_authorization_is_answered_401(serve):
 
 
 @pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}", f"Bearer {KEY} "])
-async def test_caller_with_the_key_is_served(serve, value):
-    async with serve(server_key=KEY) as web:
+async def test_caller_with_the_key_is_served(start_server, value):
+    async with start_server(server_key=KEY) as web:
         response = await web.rpc("tools/list", authorization=value)
     assert response.status_code == 200
 
 
-async def test_stranger_is_refused_before_the_body_is_read(serve):
-    async with serve(server_key=KEY) as web:
+async def test_stranger_is_refused_before_the_body_is_read(start_server):
+    async with start_server(server_key=KEY) as web:
         read = []
 
         async def body():
@@ -58,7 +62,7 @@ async def test_stranger_is_refused_before_the_body_is_read(serve):
     assert read == []
 
 
-def basic(text: str) -> str:
+def encode_basic(text: str) -> str:
     """User and password as the scheme Basic sends them."""
     return "Basic " + base64.b64encode(text.encode()).decode()
 
@@ -66,23 +70,23 @@ def basic(text: str) -> str:
 @pytest.mark.parametrize(
     "value",
     [
-        f"Bearer {token_of(1)}",
-        token_of(1),
-        f"Token {token_of(1)}",
+        f"Bearer {make_token(1)}",
+        make_token(1),
+        f"Token {make_token(1)}",
         "Bearer TTP_123abC",
-        f"Bearer x {token_of(1)}",
-        f"Bearer user:{token_of(1)}",
-        basic(f"user:{token_of(1)}"),
-        basic(f"{token_of(1)}:"),
-        basic(f"{token_of(1)}:").replace(" ", "   "),
+        f"Bearer x {make_token(1)}",
+        f"Bearer user:{make_token(1)}",
+        encode_basic(f"user:{make_token(1)}"),
+        encode_basic(f"{make_token(1)}:"),
+        encode_basic(f"{make_token(1)}:").replace(" ", "   "),
     ],
 )
 @pytest.mark.parametrize("key", [KEY, None])
-async def test_api_token_in_authorization_is_refused_whether_there_is_a_key_or_not(serve, value, key):
-    async with serve(server_key=key) as web:
+async def test_api_token_in_authorization_is_refused_whether_there_is_a_key_or_not(start_server, value, key):
+    async with start_server(server_key=key) as web:
         response = await web.rpc("tools/list", authorization=value)
     assert response.status_code == 401
-    assert "X-TimeToPost-Token" in said(response)
+    assert "X-TimeToPost-Token" in read_refusal(response)
     assert value.rpartition(" ")[2] not in response.text
 
 
@@ -96,16 +100,16 @@ NOT_TOKENS = (
 
 
 @pytest.mark.parametrize(
-    "value", [*(f"Bearer {each}" for each in NOT_TOKENS), basic("x:y-ttp_012345"), "Basic ttp_x", "Basic a"]
+    "value", [*(f"Bearer {each}" for each in NOT_TOKENS), encode_basic("x:y-ttp_012345"), "Basic ttp_x", "Basic a"]
 )
-async def test_text_that_starts_like_a_token_is_not_a_token(serve, value):
-    async with serve() as open_to_all:
+async def test_text_that_starts_like_a_token_is_not_a_token(start_server, value):
+    async with start_server() as open_to_all:
         served = await open_to_all.rpc("tools/list", authorization=value)
-    async with serve(server_key=KEY) as web:
+    async with start_server(server_key=KEY) as web:
         refused = await web.rpc("tools/list", authorization=value)
     assert served.status_code == 200
     assert refused.status_code == 401
-    assert "Send this server's key" in said(refused)
+    assert "Send this server's key" in read_refusal(refused)
 
 
 @pytest.mark.parametrize(
@@ -117,48 +121,50 @@ async def test_text_that_starts_like_a_token_is_not_a_token(serve, value):
         "XX0123456789abcdef0123456789abcdXX",
     ],
 )
-async def test_every_valid_server_key_is_accepted(serve, settings, key):
+async def test_every_valid_server_key_is_accepted(start_server, settings, key):
     loaded = config.load_settings({"TTP_SERVER_KEY": key, "TTP_STATE_DIR": str(settings.state_dir)})
-    async with serve(server_key=loaded.server_key) as web:
+    async with start_server(server_key=loaded.server_key) as web:
         response = await web.rpc("tools/list", authorization=f"Bearer {key}")
     assert response.status_code == 200
 
 
-async def test_users_token_sent_to_a_server_for_one_account_is_refused(serve):
-    async with serve() as web:
-        response = await web.rpc("tools/list", x_timetopost_token=token_of(1))
+async def test_users_token_sent_to_a_server_for_one_account_is_refused(start_server):
+    async with start_server() as web:
+        response = await web.rpc("tools/list", x_timetopost_token=make_token(1))
     assert response.status_code == 400
-    assert "Remove the header" in said(response)
+    assert "Remove the header" in read_refusal(response)
 
 
-async def test_each_user_is_served_with_their_own_token(serve):
+async def test_each_user_is_served_with_their_own_token(start_server):
     upstream = Upstream()
-    async with serve(**TENANTS, sandbox=upstream) as web:
+    async with start_server(**TENANTS, sandbox=upstream) as web:
         first, second = [
-            text_of(await web.call("list_posts", x_timetopost_token=token_of(number))) for number in (1, 2)
+            read_text(await web.call("list_posts", x_timetopost_token=make_token(number))) for number in (1, 2)
         ]
-    assert mark_of(token_of(1)) in first
-    assert mark_of(token_of(2)) in second
-    assert mark_of(token_of(2)) not in first
+    assert make_mark(make_token(1)) in first
+    assert make_mark(make_token(2)) in second
+    assert make_mark(make_token(2)) not in first
 
 
-@pytest.mark.parametrize("value", [None, "", "ttp_1", "Bearer " + token_of(1), token_of(1) + "0", token_of(1).upper()])
-async def test_call_without_a_users_token_is_refused(serve, value):
+@pytest.mark.parametrize(
+    "value", [None, "", "ttp_1", "Bearer " + make_token(1), make_token(1) + "0", make_token(1).upper()]
+)
+async def test_call_without_a_users_token_is_refused(start_server, value):
     """No other account is used instead."""
     upstream = Upstream()
     headers = {} if value is None else {"x_timetopost_token": value}
-    async with serve(**TENANTS, sandbox=upstream) as web:
+    async with start_server(**TENANTS, sandbox=upstream) as web:
         listed = await web.rpc("tools/list", **headers)
         called = await web.call("list_posts", **headers)
     assert (listed.status_code, called.status_code) == (401, 401)
     assert called.headers["www-authenticate"] == 'X-TimeToPost-Token realm="ttp-mcp"'
-    assert "X-TimeToPost-Token" in said(called)
+    assert "X-TimeToPost-Token" in read_refusal(called)
     assert upstream.asked == {}
 
 
-async def test_header_beyond_ascii_is_not_a_users_token(serve):
-    async with serve(**TENANTS, sandbox=Upstream()) as web:
-        sent = request("tools/list")
+async def test_header_beyond_ascii_is_not_a_users_token(start_server):
+    async with start_server(**TENANTS, sandbox=Upstream()) as web:
+        sent = make_request("tools/list")
         headers = [*((name.encode(), value.encode()) for name, value in sent["headers"].items())]
         response = await web.http.post(
             "/mcp", json=sent["json"], headers=[*headers, (b"x-timetopost-token", b"ttp_\xff")]
@@ -166,65 +172,65 @@ async def test_header_beyond_ascii_is_not_a_users_token(serve):
     assert response.status_code == 401
 
 
-async def test_users_token_does_not_replace_the_key(serve):
-    async with serve(**TENANTS, sandbox=Upstream(), server_key=KEY) as web:
-        without = await web.rpc("tools/list", x_timetopost_token=token_of(1))
-        both = await web.rpc("tools/list", x_timetopost_token=token_of(1), authorization=f"Bearer {KEY}")
+async def test_users_token_does_not_replace_the_key(start_server):
+    async with start_server(**TENANTS, sandbox=Upstream(), server_key=KEY) as web:
+        without = await web.rpc("tools/list", x_timetopost_token=make_token(1))
+        both = await web.rpc("tools/list", x_timetopost_token=make_token(1), authorization=f"Bearer {KEY}")
     assert (without.status_code, both.status_code) == (401, 200)
 
 
-async def test_one_user_cannot_apply_the_plan_of_another(serve):
+async def test_one_user_cannot_apply_the_plan_of_another(start_server):
     upstream = Upstream()
-    async with serve(**TENANTS, sandbox=upstream) as web:
-        posts = [{"content": "Hello", "account_ids": [f"acc-{mark_of(token_of(1))}"]}]
-        planned = await web.call("plan_posts", {"posts": posts}, x_timetopost_token=token_of(1))
+    async with start_server(**TENANTS, sandbox=upstream) as web:
+        posts = [{"content": "Hello", "account_ids": [f"acc-{make_mark(make_token(1))}"]}]
+        planned = await web.call("plan_posts", {"posts": posts}, x_timetopost_token=make_token(1))
         plan = planned.json()["result"]["structuredContent"]
         arguments = {name: plan[name] for name in ("plan_id", "plan_hash") if name in plan}
-        stolen = await web.call("apply_plan", arguments, x_timetopost_token=token_of(2))
+        stolen = await web.call("apply_plan", arguments, x_timetopost_token=make_token(2))
     assert stolen.json()["result"]["isError"] is True
-    assert "doesn't exist" in text_of(stolen)
-    assert upstream.asked[token_of(2)] == 0
+    assert "doesn't exist" in read_text(stolen)
+    assert upstream.asked[make_token(2)] == 0
 
 
-async def test_one_user_cannot_use_the_confirmation_of_another(serve):
+async def test_one_user_cannot_use_the_confirmation_of_another(start_server):
     upstream = Upstream()
     arguments = {"post_id": "post-1"}
     capabilities = {"elicitation": {"form": {}}}
     answer = {"confirm": {"action": "accept", "content": {"confirm": True}}}
-    async with serve(**TENANTS, sandbox=upstream, server_key=KEY) as web:
-        asked = await _delete(web, 1, arguments, capabilities)
+    async with start_server(**TENANTS, sandbox=upstream, server_key=KEY) as web:
+        asked = await _call_delete(web, 1, arguments, capabilities)
         state = asked.json()["result"]["requestState"]
         more = {"inputResponses": answer, "requestState": state}
-        stolen = await _delete(web, 2, arguments, capabilities, **more)
-        again = await _delete(web, 1, arguments, capabilities, **more)
+        stolen = await _call_delete(web, 2, arguments, capabilities, **more)
+        again = await _call_delete(web, 1, arguments, capabilities, **more)
     assert asked.json()["result"]["resultType"] == "input_required"
     assert "result" not in stolen.json()
     assert again.json()["result"].get("isError", False) is False
 
 
-async def _delete(web, number, arguments, capabilities, **more):
-    headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(number)}
-    sent = request("tools/call", {"name": "delete_post", "arguments": arguments, **more}, **headers)
+async def _call_delete(web, number, arguments, capabilities, **more):
+    headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": make_token(number)}
+    sent = make_request("tools/call", {"name": "delete_post", "arguments": arguments, **more}, **headers)
     sent["json"]["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities
     return await web.http.post("/mcp", **sent)
 
 
-async def test_replicas_with_one_key_accept_each_others_state(serve, settings, clock):
+async def test_replicas_with_one_key_accept_each_others_state(start_server, settings, clock):
     upstream = Upstream()
     arguments = {"post_id": "post-1"}
     capabilities = {"elicitation": {"form": {}}}
     answer = {"confirm": {"action": "accept", "content": {"confirm": True}}}
-    async with serve(**TENANTS, sandbox=upstream, server_key=KEY) as one:
-        asked = await _delete(one, 1, arguments, capabilities)
+    async with start_server(**TENANTS, sandbox=upstream, server_key=KEY) as one:
+        asked = await _call_delete(one, 1, arguments, capabilities)
     state = asked.json()["result"]["requestState"]
-    async with serve(**TENANTS, sandbox=upstream, server_key=KEY) as other:
-        done = await _delete(other, 1, arguments, capabilities, inputResponses=answer, requestState=state)
+    async with start_server(**TENANTS, sandbox=upstream, server_key=KEY) as other:
+        done = await _call_delete(other, 1, arguments, capabilities, inputResponses=answer, requestState=state)
     assert done.json()["result"].get("isError", False) is False
 
 
-async def test_server_files_are_never_read(serve, tmp_path):
+async def test_server_files_are_never_read(start_server, tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    async with serve(media_dirs=(tmp_path,)) as web:
+    async with start_server(media_dirs=(tmp_path,)) as web:
         answer = await web.call("upload_media", {"source": str(tmp_path / "a.png")})
     assert answer.json()["result"]["isError"] is True
-    assert "presign_media" in text_of(answer)
+    assert "presign_media" in read_text(answer)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.transports.http.conftest import KEY, request, text_of
+from tests.transports.http.conftest import KEY, make_request, read_text
 from ttp_mcp.transports.http.body import repair_bodies
 
 pytestmark = pytest.mark.requirement("http.body")
@@ -17,9 +17,9 @@ CUT = (
 )
 
 
-def body_of(content):
+def make_body(content):
     """Keywords of a call of check_post; the content is JSON text."""
-    wanted = request(
+    wanted = make_request(
         "tools/call", {"name": "check_post", "arguments": {"content": "CONTENT", "platforms": ["linkedin"]}}
     )
     body = json.dumps(wanted["json"]).encode().replace(b"CONTENT", content)
@@ -27,7 +27,7 @@ def body_of(content):
 
 
 async def test_byte_order_mark_before_a_body_is_skipped(web):
-    wanted = body_of(b"Doors open at ten")
+    wanted = make_body(b"Doors open at ten")
     plain = await web.http.post("/mcp", **wanted)
     marked = await web.http.post("/mcp", **{**wanted, "content": MARK + wanted["content"]})
     assert (marked.status_code, marked.json()) == (200, plain.json())
@@ -36,22 +36,22 @@ async def test_byte_order_mark_before_a_body_is_skipped(web):
 @pytest.mark.parametrize("content", [rb"a\ud83d", rb"\ude00", rb"\ud83d\ud83d\ude00"])
 async def test_lone_surrogate_is_an_error_of_the_call(web, content):
     """With the call's id, so that the model sees it."""
-    response = await web.http.post("/mcp", **body_of(content))
+    response = await web.http.post("/mcp", **make_body(content))
     assert (response.status_code, response.json()["id"]) == (200, 1)
     assert response.json()["result"]["isError"] is True
-    assert text_of(response) == CUT
+    assert read_text(response) == CUT
 
 
 @pytest.mark.parametrize("content", [rb"\ud83d\ude00", rb"\\ud83d", rb"caf\u00e9"])
 async def test_other_escapes_are_unchanged(web, content):
-    response = await web.http.post("/mcp", **body_of(content))
+    response = await web.http.post("/mcp", **make_body(content))
     assert CUT not in response.text
     assert response.json()["result"].get("isError", False) is False
 
 
 async def test_prompt_with_half_an_emoji_is_rendered(web):
     """The user reads it before anything is sent."""
-    wanted = request("prompts/get", {"name": "turn_into_thread", "arguments": {"text": "a\ud83d"}})
+    wanted = make_request("prompts/get", {"name": "turn_into_thread", "arguments": {"text": "a\ud83d"}})
     response = await web.http.post(
         "/mcp",
         content=json.dumps(wanted["json"]).encode(),
@@ -62,17 +62,17 @@ async def test_prompt_with_half_an_emoji_is_rendered(web):
 
 async def test_body_in_many_parts_is_repaired_as_a_whole(web):
     """The mark and an escape may be split across two parts."""
-    wanted = body_of(rb"a\ud83d")
+    wanted = make_body(rb"a\ud83d")
 
     async def parts():
         for byte in MARK + wanted["content"]:
             yield bytes([byte])
 
     response = await web.http.post("/mcp", **{**wanted, "content": parts()})
-    assert text_of(response) == CUT
+    assert read_text(response) == CUT
 
 
-async def test_body_of_a_client_without_a_key_is_not_read(serve):
+async def test_body_of_a_client_without_a_key_is_not_read(start_server):
     """Repairing must not come before authentication."""
     read = []
 
@@ -80,8 +80,8 @@ async def test_body_of_a_client_without_a_key_is_not_read(serve):
         read.append(True)
         yield b"{}"
 
-    async with serve(server_key=KEY) as web:
-        response = await web.http.post("/mcp", **{**body_of(b"x"), "content": parts()})
+    async with start_server(server_key=KEY) as web:
+        response = await web.http.post("/mcp", **{**make_body(b"x"), "content": parts()})
     assert response.status_code == 401
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transports.http.conftest import KEY, MODERN, request, said
-from tests.transports.http.upstream import Upstream, token_of
+from tests.transports.http.conftest import KEY, MODERN, make_request, read_refusal
+from tests.transports.http.upstream import Upstream, make_token
 from ttp_mcp.transports.http.guard import Guard, GuardRules, parse_authority, parse_origin
 
 pytestmark = pytest.mark.requirement("http.guard")
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.requirement("http.guard")
 REFUSED_ORIGIN = "Web pages of that Origin may not call. The operator can add it to TTP_ALLOWED_ORIGINS."
 
 
-async def exchange(web, *, method="POST", path="/mcp", headers=(), body=b"{}"):
+async def send_raw_request(web, *, method="POST", path="/mcp", headers=(), body=b"{}"):
     """Status of the response to a request with exactly these headers, and its error."""
     sent = []
 
@@ -44,9 +44,9 @@ async def exchange(web, *, method="POST", path="/mcp", headers=(), body=b"{}"):
     return sent[0]["status"], answer.get("error", {}).get("message")
 
 
-def accepted_request(**headers):
+def make_accepted_request(**headers):
     """Headers and body of a request that is accepted; a test of a refusal changes one thing."""
-    wanted = request("tools/list")
+    wanted = make_request("tools/list")
     body = json.dumps(wanted["json"]).encode()
     named = {"host": "localhost:8000", "content-type": "application/json", **wanted["headers"], **headers}
     return {"headers": [(name.encode(), value.encode()) for name, value in named.items()], "body": body}
@@ -83,16 +83,16 @@ async def test_loopback_server_accepts_the_names_of_this_machine(web, host):
 async def test_any_other_host_is_refused_with_421(web, host):
     response = await web.rpc("tools/list", host=host)
     assert response.status_code == 421
-    assert said(response) == (
+    assert read_refusal(response) == (
         "This server is not addressed by that Host. Its operator can add it to TTP_ALLOWED_HOSTS."
     )
 
 
 async def test_request_without_a_host_is_refused_with_400(web):
-    accepted = accepted_request()
-    assert (await exchange(web, **accepted))[0] == 200
+    accepted = make_accepted_request()
+    assert (await send_raw_request(web, **accepted))[0] == 200
     accepted["headers"] = [(name, value) for name, value in accepted["headers"] if name != b"host"]
-    assert await exchange(web, **accepted) == (400, "The request has no Host header.")
+    assert await send_raw_request(web, **accepted) == (400, "The request has no Host header.")
 
 
 @pytest.mark.parametrize(
@@ -105,23 +105,23 @@ async def test_request_without_a_host_is_refused_with_400(web):
         ("content-type", "application/json"),
         ("transfer-encoding", "chunked"),
         ("mcp-protocol-version", MODERN),
-        ("x-timetopost-token", token_of(1)),
+        ("x-timetopost-token", make_token(1)),
     ],
 )
-async def test_repeated_header_is_refused(serve, name, value):
+async def test_repeated_header_is_refused(start_server, name, value):
     """Also with the same value: the request is accepted as soon as one of the two is gone."""
-    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
-        accepted = accepted_request(authorization=f"Bearer {KEY}", **{"x-timetopost-token": token_of(1)})
+    async with start_server(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
+        accepted = make_accepted_request(authorization=f"Bearer {KEY}", **{"x-timetopost-token": make_token(1)})
         header = (name.encode(), (value or str(len(accepted["body"]))).encode())
         others = [other for other in accepted["headers"] if other[0] != header[0]]
-        assert (await exchange(web, headers=[*others, header], body=accepted["body"]))[0] == 200
-        refused = await exchange(web, headers=[*others, header, header], body=accepted["body"])
+        assert (await send_raw_request(web, headers=[*others, header], body=accepted["body"]))[0] == 200
+        refused = await send_raw_request(web, headers=[*others, header, header], body=accepted["body"])
     assert refused == (400, f"The request has two headers {name}.")
 
 
 async def test_two_declared_lengths_are_refused(web):
     """Each of them alone is accepted."""
-    accepted = accepted_request()
+    accepted = make_accepted_request()
     length = (b"content-length", str(len(accepted["body"])).encode())
     chunked = (b"transfer-encoding", b"chunked")
     refused = (400, "The request has both content-length and transfer-encoding.")
@@ -131,7 +131,7 @@ async def test_two_declared_lengths_are_refused(web):
         ([length, chunked], refused),
         ([chunked, length], refused),
     ):
-        assert await exchange(web, headers=[*accepted["headers"], *headers], body=accepted["body"]) == expected
+        assert await send_raw_request(web, headers=[*accepted["headers"], *headers], body=accepted["body"]) == expected
 
 
 @pytest.mark.parametrize("given", ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"])
@@ -160,11 +160,11 @@ async def test_same_origin_page_may_call_without_cors_headers(web, given):
 async def test_any_other_origin_is_refused_with_403(web, given):
     response = await web.rpc("tools/list", origin=given)
     assert response.status_code == 403
-    assert said(response) == REFUSED_ORIGIN
+    assert read_refusal(response) == REFUSED_ORIGIN
 
 
-async def test_scripts_of_a_listed_origin_may_read_answers_and_refusals(serve):
-    async with serve(allowed_origins=("https://app.example.com",), server_key="k" * 40) as web:
+async def test_scripts_of_a_listed_origin_may_read_answers_and_refusals(start_server):
+    async with start_server(allowed_origins=("https://app.example.com",), server_key="k" * 40) as web:
         answered = await web.rpc("tools/list", origin="https://app.example.com", authorization=f"Bearer {'k' * 40}")
         refused = await web.rpc("tools/list", origin="https://APP.example.com:443")
     assert (answered.status_code, refused.status_code) == (200, 401)
@@ -175,8 +175,8 @@ async def test_scripts_of_a_listed_origin_may_read_answers_and_refusals(serve):
     assert "access-control-allow-credentials" not in answered.headers
 
 
-async def test_preflight_of_a_listed_origin_is_answered_without_a_key(serve):
-    async with serve(allowed_origins=("https://app.example.com",), server_key="k" * 40) as web:
+async def test_preflight_of_a_listed_origin_is_answered_without_a_key(start_server):
+    async with start_server(allowed_origins=("https://app.example.com",), server_key="k" * 40) as web:
         response = await web.http.options(
             "/mcp", headers={"origin": "https://app.example.com", "access-control-request-method": "POST"}
         )
@@ -202,11 +202,11 @@ async def test_preflight_of_an_origin_that_is_not_listed_is_refused_with_403(web
     for page in ("https://evil.example", "http://localhost:8000"):
         headers = {"origin": page, "access-control-request-method": "POST"}
         response = await web.http.options("/mcp", headers=headers)
-        assert (response.status_code, said(response)) == (403, REFUSED_ORIGIN)
+        assert (response.status_code, read_refusal(response)) == (403, REFUSED_ORIGIN)
 
 
-async def test_options_request_that_is_not_a_preflight_is_refused_with_405(serve):
-    async with serve(allowed_origins=("https://app.example.com",)) as web:
+async def test_options_request_that_is_not_a_preflight_is_refused_with_405(start_server):
+    async with start_server(allowed_origins=("https://app.example.com",)) as web:
         without_method = await web.http.options("/mcp", headers={"origin": "https://app.example.com"})
         without_origin = await web.http.options("/mcp", headers={"access-control-request-method": "POST"})
         both = {"origin": "https://app.example.com", "access-control-request-method": "POST"}
@@ -250,29 +250,29 @@ async def test_only_methods_of_the_transport_are_accepted(web, method):
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
     if method != "HEAD":
-        assert said(response) == "/mcp takes POST."
+        assert read_refusal(response) == "/mcp takes POST."
 
 
 async def test_methods_of_another_path_are_named(web):
     response = await web.http.post("/healthz")
     assert response.headers["allow"] == "GET, HEAD"
-    assert said(response) == "/healthz takes GET, HEAD."
+    assert read_refusal(response) == "/healthz takes GET, HEAD."
 
 
 @pytest.mark.parametrize("path", ["/", "/mcp//", "/mcp/x", "/mcpx", "/social/mcpx", "/MCP", "/docs", "/healthz//"])
-async def test_unknown_path_is_refused_naming_the_mcp_path(serve, path):
-    async with serve(options={"path": "/social/mcp"}) as web:
+async def test_unknown_path_is_refused_naming_the_mcp_path(start_server, path):
+    async with start_server(options={"path": "/social/mcp"}) as web:
         response = await web.http.post(path)
     assert response.status_code == 404
-    assert said(response) == "There is nothing at this path. MCP is at /social/mcp."
+    assert read_refusal(response) == "There is nothing at this path. MCP is at /social/mcp."
 
 
 @pytest.mark.parametrize("configured", ["/mcp", "/mcp/"])
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
-async def test_final_slash_is_ignored_without_a_redirect(serve, configured, path):
+async def test_final_slash_is_ignored_without_a_redirect(start_server, configured, path):
     """Clients and gateways add and remove it."""
-    async with serve(options={"path": configured}) as web:
-        response = await web.http.post(path, **request("tools/list"))
+    async with start_server(options={"path": configured}) as web:
+        response = await web.http.post(path, **make_request("tools/list"))
         probe = await web.http.get("/healthz/")
     assert (response.status_code, response.history) == (200, [])
     assert len(response.json()["result"]["tools"]) > 10
@@ -280,22 +280,24 @@ async def test_final_slash_is_ignored_without_a_redirect(serve, configured, path
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
-async def test_key_is_needed_with_and_without_the_final_slash(serve, path):
-    async with serve(server_key=KEY) as web:
-        assert (await web.http.post(path, **request("tools/list"))).status_code == 401
+async def test_key_is_needed_with_and_without_the_final_slash(start_server, path):
+    async with start_server(server_key=KEY) as web:
+        assert (await web.http.post(path, **make_request("tools/list"))).status_code == 401
 
 
 async def test_token_in_a_url_is_refused(web):
     response = await web.http.post("/mcp?token=TTP_" + "0" * 48)
     assert response.status_code == 400
-    assert said(response) == (
+    assert read_refusal(response) == (
         "An API token must not be in a URL, which logs keep. Revoke that token, and send a new one in a header."
     )
 
 
-async def test_listed_hosts_are_served_with_the_usual_port_of_the_proxy(serve):
+async def test_listed_hosts_are_served_with_the_usual_port_of_the_proxy(start_server):
     options = {"host": "0.0.0.0", "behind_tls_proxy": True}
-    async with serve(options=options, server_key="k" * 40, allowed_hosts=("mcp.example.com", "10.0.0.5:8000")) as web:
+    async with start_server(
+        options=options, server_key="k" * 40, allowed_hosts=("mcp.example.com", "10.0.0.5:8000")
+    ) as web:
         statuses = [
             (await web.rpc("tools/list", host=host, authorization=f"Bearer {'k' * 40}")).status_code
             for host in (

@@ -3,8 +3,8 @@
 import anyio
 import pytest
 
-from tests.transports.http.conftest import KEY, request
-from tests.transports.http.upstream import Upstream, token_of
+from tests.transports.http.conftest import KEY, make_request
+from tests.transports.http.upstream import Upstream, make_token
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.ledger.ledger import Ledger, PostTaken
 from ttp_mcp.ledger.store.base import LedgerProblem
@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.requirement("http.health"), pytest.mark.requirement("h
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_probes_need_no_key_and_may_name_any_host(serve, path):
-    async with serve(server_key=KEY) as web:
+async def test_probes_need_no_key_and_may_name_any_host(start_server, path):
+    async with start_server(server_key=KEY) as web:
         response = await web.http.get(path, headers={"host": "10.1.2.3:8000"})
         head = await web.http.head(path)
         elsewhere = await web.http.get(path, headers={"origin": "https://evil.example"})
@@ -25,9 +25,9 @@ async def test_probes_need_no_key_and_may_name_any_host(serve, path):
     assert elsewhere.status_code == 403
 
 
-async def test_readiness_depends_on_the_store_and_never_on_the_api(serve, caplog):
+async def test_readiness_depends_on_the_store_and_never_on_the_api(start_server, caplog):
     upstream = Upstream()
-    async with serve(sandbox=upstream) as web:
+    async with start_server(sandbox=upstream) as web:
         before = await web.http.get("/readyz")
 
         async def broken(*_):
@@ -80,44 +80,44 @@ async def test_calls_and_writes_are_counted_by_tool_and_outcome(web):
     assert "ttp_mcp_calls_in_flight 0" in lines
 
 
-async def test_elicitation_is_counted_as_its_own_outcome(serve):
-    async with serve(sandbox=Upstream()) as web:
-        sent = request("tools/call", {"name": "delete_post", "arguments": {"post_id": "post-1"}})
+async def test_elicitation_is_counted_as_its_own_outcome(start_server):
+    async with start_server(sandbox=Upstream()) as web:
+        sent = make_request("tools/call", {"name": "delete_post", "arguments": {"post_id": "post-1"}})
         sent["json"]["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = {"elicitation": {"form": {}}}
         await web.http.post("/mcp", **sent)
         text = (await web.http.get("/metrics")).text
     assert 'ttp_mcp_calls_total{tool="delete_post",outcome="asked"} 1' in text
 
 
-async def test_metrics_contain_no_user_and_no_argument(serve):
-    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
-        headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(7)}
+async def test_metrics_contain_no_user_and_no_argument(start_server):
+    async with start_server(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
+        headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": make_token(7)}
         await web.call("get_post", {"post_id": "post-secret"}, **headers)
         hidden = await web.http.get("/metrics")
-        own = {"authorization": f"Bearer {KEY}", "x-timetopost-token": token_of(7)}
+        own = {"authorization": f"Bearer {KEY}", "x-timetopost-token": make_token(7)}
         text = (await web.http.get("/metrics", headers={"host": "10.0.0.9:8000", **own})).text
     assert hidden.status_code == 401
     assert "get_post" in text
     assert "secret" not in text
-    assert token_of(7)[:12] not in text
+    assert make_token(7)[:12] not in text
 
 
 @pytest.mark.parametrize("key", [KEY, None])
-async def test_multi_tenant_metrics_need_no_users_token(serve, key):
+async def test_multi_tenant_metrics_need_no_users_token(start_server, key):
     sent = {"authorization": f"Bearer {key}"} if key else {}
-    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=key) as web:
-        await web.call("list_posts", x_timetopost_token=token_of(7), **sent)
+    async with start_server(options={"multi_tenant": True}, sandbox=Upstream(), server_key=key) as web:
+        await web.call("list_posts", x_timetopost_token=make_token(7), **sent)
         figures = await web.http.get("/metrics", headers=sent)
-        with_token = await web.http.get("/metrics", headers={**sent, "x-timetopost-token": token_of(7)})
+        with_token = await web.http.get("/metrics", headers={**sent, "x-timetopost-token": make_token(7)})
         listed = await web.rpc("tools/list", **sent)
     assert (figures.status_code, with_token.status_code, listed.status_code) == (200, 200, 401)
     assert 'ttp_mcp_calls_total{tool="list_posts",outcome="ok"} 1' in figures.text
 
 
-async def test_multi_tenant_metrics_need_the_key(serve):
+async def test_multi_tenant_metrics_need_the_key(start_server):
     """A user's token isn't enough."""
-    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
-        figures = await web.http.get("/metrics", headers={"x-timetopost-token": token_of(7)})
+    async with start_server(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
+        figures = await web.http.get("/metrics", headers={"x-timetopost-token": make_token(7)})
     assert figures.status_code == 401
 
 
@@ -198,7 +198,7 @@ async def test_page_has_the_text_format_of_prometheus():
         await metrics.measure_call(context("tools/call", name), answer)
     await metrics.measure_call(context("tools/call", "get_post"), answer_twice)
     other = context("tools/list", "get_post")
-    assert await metrics.measure_call(other, itself) is other
+    assert await metrics.measure_call(other, return_context) is other
     write = type("Write", (), {"kind": "create"})()
     metrics.count_write(write, "created")
     metrics.count_write(write, "created")
@@ -207,7 +207,7 @@ async def test_page_has_the_text_format_of_prometheus():
     assert in_flight == [f"ttp_mcp_calls_in_flight {number}" for number in (1, 1, 2, 1)]
 
 
-async def itself(context):
+async def return_context(context):
     """Answer with what was asked."""
     return context
 

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from tests.support.certificates import make_certificate
-from tests.support.fault_server import FaultServer, answer, hang, redirect
+from tests.support.fault_server import FaultServer, hang_connection, redirect_to, send_answer
 from ttp_mcp.transports.http import jwks
 from ttp_mcp.transports.http.jwks import IssuerKeys, is_protected, metadata_urls
 
@@ -25,13 +25,13 @@ def plain_environment(monkeypatch):
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-async def find(issuer):
+async def find_key(issuer):
     """Look for the key; nothing in these tests takes long."""
     with anyio.fail_after(10):
         return await IssuerKeys(issuer).find("a")
 
 
-def metadata(issuer):
+def make_metadata(issuer):
     """Metadata of an issuer."""
     return {"issuer": issuer, "jwks_uri": f"{issuer}/keys"}
 
@@ -44,8 +44,8 @@ async def test_keys_of_a_local_issuer_bypass_proxies(monkeypatch):
     # Too large to arrive at once.
     in_parts = json.dumps({"keys": [KEY]}).encode().ljust(200_000)
     async with FaultServer() as server:
-        server.faults[:] = [answer(metadata(server.url)), answer(in_parts)]
-        assert await find(server.url) == KEY
+        server.faults[:] = [send_answer(make_metadata(server.url)), send_answer(in_parts)]
+        assert await find_key(server.url) == KEY
     assert [(each.method, each.path, each.headers["accept"]) for each in server.requests] == [
         ("GET", "/.well-known/oauth-authorization-server", "application/json"),
         ("GET", "/keys", "application/json"),
@@ -55,28 +55,32 @@ async def test_keys_of_a_local_issuer_bypass_proxies(monkeypatch):
 async def test_redirect_of_an_issuer_is_not_followed(caplog):
     """Keys from elsewhere aren't the issuer's."""
     async with FaultServer() as server:
-        server.faults[:] = [answer(metadata(server.url)), redirect("/elsewhere"), answer({"keys": [KEY]})]
-        assert await find(server.url) is None
+        server.faults[:] = [
+            send_answer(make_metadata(server.url)),
+            redirect_to("/elsewhere"),
+            send_answer({"keys": [KEY]}),
+        ]
+        assert await find_key(server.url) is None
     assert len(server.requests) == 2
     assert caplog.messages == ["The keys of TTP_OAUTH_ISSUER could not be fetched: HTTPStatusError"]
 
 
 async def test_silent_issuer_times_out(monkeypatch, caplog):
     monkeypatch.setattr(jwks, "_TIMEOUT_SECONDS", 0.05)
-    async with FaultServer(hang("request")) as server:
-        assert await find(server.url) is None
+    async with FaultServer(hang_connection("request")) as server:
+        assert await find_key(server.url) is None
     assert caplog.messages == ["The keys of TTP_OAUTH_ISSUER could not be fetched: ReadTimeout"]
 
 
 @asynccontextmanager
-async def serving_tls(context):
+async def serve_tls(context):
     """An issuer with a certificate: its URL, and the paths that were asked for."""
     asked = []
 
     async def handle(reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         asked.append(head.split(" ")[1])
-        body = json.dumps({"keys": [KEY]} if asked[-1] == "/keys" else metadata(url)).encode()
+        body = json.dumps({"keys": [KEY]} if asked[-1] == "/keys" else make_metadata(url)).encode()
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
         writer.close()
@@ -93,8 +97,8 @@ async def test_issuer_needs_a_valid_certificate(monkeypatch, tmp_path, caplog, n
     context, ca = make_certificate(tmp_path, name)
     if is_trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(ca))
-    async with serving_tls(context) as (url, asked):
-        found = await find(url)
+    async with serve_tls(context) as (url, asked):
+        found = await find_key(url)
     if name == "localhost" and is_trusted:
         assert (found, asked) == (KEY, ["/.well-known/oauth-authorization-server", "/keys"])
     else:
@@ -103,9 +107,9 @@ async def test_issuer_needs_a_valid_certificate(monkeypatch, tmp_path, caplog, n
 
 
 async def test_proxy_of_the_environment_is_used_for_https(monkeypatch, caplog):
-    async with FaultServer(answer(status=403)) as proxy:
+    async with FaultServer(send_answer(status=403)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        assert await find("https://login.example.com") is None
+        assert await find_key("https://login.example.com") is None
     assert [(each.method, each.path) for each in proxy.requests] == [("CONNECT", "login.example.com:443")]
 
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.transports.http.conftest import KEY
-from tests.transports.http.upstream import token_of
+from tests.transports.http.upstream import make_token
 from ttp_mcp.transports.http.auth import ServerKey
 from ttp_mcp.transports.http.jwks import IssuerKeys
 from ttp_mcp.transports.http.oauth import AccessTokens
@@ -73,20 +73,20 @@ def issuer():
 
 
 @pytest.fixture
-def moment():
+def monotonic_seconds():
     """Monotonic seconds, in a list of one."""
     return [1000.0]
 
 
 @pytest.fixture
-def tokens(issuer, moment):
+def access_tokens(issuer, monotonic_seconds):
     """What checks tokens."""
-    return AccessTokens(ISSUER, RESOURCE, IssuerKeys(ISSUER, app=issuer.app, monotonic=lambda: moment[0]))
+    return AccessTokens(ISSUER, RESOURCE, IssuerKeys(ISSUER, app=issuer.app, monotonic=lambda: monotonic_seconds[0]))
 
 
-async def test_token_of_the_issuer_for_this_server_is_accepted(tokens, issuer):
+async def test_token_of_the_issuer_for_this_server_is_accepted(access_tokens, issuer):
     token = issuer.token(scope="read write")
-    access = await tokens.verify_token(token)
+    access = await access_tokens.verify_token(token)
     assert (access.client_id, access.subject, access.scopes) == ("app", "user-1", ["read", "write"])
     assert (access.resource, access.claims) == (RESOURCE, {"iss": ISSUER})
     assert (access.token, access.expires_at) == ("", jwt.decode(token, options={"verify_signature": False})["exp"])
@@ -102,31 +102,31 @@ async def test_token_of_the_issuer_for_this_server_is_accepted(tokens, issuer):
         ({"scope": ["read"]}, "app", "user-1", []),
     ],
 )
-async def test_client_is_named_by_the_first_claim_with_a_name(tokens, issuer, claims, client, subject, scopes):
-    access = await tokens.verify_token(issuer.token(**claims))
+async def test_client_is_named_by_the_first_claim_with_a_name(access_tokens, issuer, claims, client, subject, scopes):
+    access = await access_tokens.verify_token(issuer.token(**claims))
     assert (access.client_id, access.subject, access.scopes) == (client, subject, scopes)
 
 
-async def test_longest_token_is_accepted(tokens, issuer):
+async def test_longest_token_is_accepted(access_tokens, issuer):
     """16 KiB; a longer one isn't read at all."""
     padded = [issuer.token(pad="x" * 11_900, headers={"x": "y" * size}) for size in range(100, 200)]
     longest = next(token for token in padded if len(token) == 16 * 1024)
     too_long = next(token for token in padded if len(token) > 16 * 1024)
-    assert await tokens.verify_token(longest) is not None
-    assert await tokens.verify_token(too_long) is None
+    assert await access_tokens.verify_token(longest) is not None
+    assert await access_tokens.verify_token(too_long) is None
 
 
 @pytest.mark.parametrize(("seconds", "is_accepted"), [(-20, True), (-40, False)])
-async def test_clocks_of_issuer_and_server_may_differ_by_half_a_minute(tokens, issuer, seconds, is_accepted):
+async def test_clocks_of_issuer_and_server_may_differ_by_half_a_minute(access_tokens, issuer, seconds, is_accepted):
     now = int(time.time())
-    expired = await tokens.verify_token(issuer.token(exp=now + seconds))
-    early = await tokens.verify_token(issuer.token(nbf=now - seconds))
+    expired = await access_tokens.verify_token(issuer.token(exp=now + seconds))
+    early = await access_tokens.verify_token(issuer.token(nbf=now - seconds))
     assert (expired is not None, early is not None) == (is_accepted, is_accepted)
 
 
-async def test_refused_token_is_logged_by_reason_only(tokens, issuer, caplog):
+async def test_refused_token_is_logged_by_reason_only(access_tokens, issuer, caplog):
     caplog.set_level("INFO")
-    assert await tokens.verify_token(issuer.token(exp=1)) is None
+    assert await access_tokens.verify_token(issuer.token(exp=1)) is None
     assert caplog.messages[-1:] == ["access token refused: ExpiredSignatureError"]
 
 
@@ -145,18 +145,18 @@ async def test_refused_token_is_logged_by_reason_only(tokens, issuer, caplog):
         {"nbf": 4_000_000_000},
     ],
 )
-async def test_token_with_other_claims_is_refused(tokens, issuer, claims):
-    assert await tokens.verify_token(issuer.token(**claims)) is None
+async def test_token_with_other_claims_is_refused(access_tokens, issuer, claims):
+    assert await access_tokens.verify_token(issuer.token(**claims)) is None
 
 
 @pytest.mark.parametrize(
     "claims", [{"aud": [RESOURCE, "x"]}, {"aud": RESOURCE + "/"}, {"sub": None, "client_id": None}]
 )
-async def test_token_for_several_audiences_with_ours_is_accepted(tokens, issuer, claims):
-    assert await tokens.verify_token(issuer.token(**claims)) is not None
+async def test_token_for_several_audiences_with_ours_is_accepted(access_tokens, issuer, claims):
+    assert await access_tokens.verify_token(issuer.token(**claims)) is not None
 
 
-async def test_token_that_the_issuer_did_not_sign_is_refused(tokens, issuer):
+async def test_token_that_the_issuer_did_not_sign_is_refused(access_tokens, issuer):
     stranger = ec.generate_private_key(ec.SECP256R1())
     forged = [
         issuer.token(key=stranger),
@@ -171,54 +171,54 @@ async def test_token_that_the_issuer_did_not_sign_is_refused(tokens, issuer):
         "",
         "x" * 20_000,
     ]
-    assert [await tokens.verify_token(token) for token in forged] == [None] * len(forged)
+    assert [await access_tokens.verify_token(token) for token in forged] == [None] * len(forged)
 
 
-async def test_symmetric_key_is_ignored(tokens, issuer):
+async def test_symmetric_key_is_ignored(access_tokens, issuer):
     """Everyone can read it there."""
     secret = b"s" * 64
     listed = {"kty": "oct", "kid": "s", "k": base64.urlsafe_b64encode(secret).decode().rstrip("=")}
     issuer.documents["/keys"]["keys"].append(listed)
-    assert await tokens.verify_token(issuer.token()) is not None
+    assert await access_tokens.verify_token(issuer.token()) is not None
     for algorithm in ("HS256", "HS384", "HS512"):
-        assert await tokens.verify_token(issuer.token("s", key=secret, algorithm=algorithm)) is None
+        assert await access_tokens.verify_token(issuer.token("s", key=secret, algorithm=algorithm)) is None
 
 
 @pytest.mark.parametrize("more", [{"use": "enc"}, {"alg": "ES384"}])
-async def test_key_for_another_use_is_not_used(tokens, issuer, more):
+async def test_key_for_another_use_is_not_used(access_tokens, issuer, more):
     issuer.documents["/keys"] = issuer.jwks(**more)
-    assert await tokens.verify_token(issuer.token()) is None
+    assert await access_tokens.verify_token(issuer.token()) is None
 
 
-async def test_keys_are_refetched_for_a_new_key_with_a_limit(tokens, issuer, moment):
+async def test_keys_are_refetched_for_a_new_key_with_a_limit(access_tokens, issuer, monotonic_seconds):
     """Not for every unknown key id."""
     good = issuer.token()
     for _ in range(3):
-        assert await tokens.verify_token(good)
-        assert await tokens.verify_token(issuer.token(kid="invented")) is None
+        assert await access_tokens.verify_token(good)
+        assert await access_tokens.verify_token(issuer.token(kid="invented")) is None
     assert issuer.asked.count("/keys") == 1
     issuer.keys["b"] = rsa.generate_private_key(65537, 2048)
     issuer.documents["/keys"] = issuer.jwks()
     renewed = issuer.token("b", key=issuer.keys["b"], algorithm="RS256")
-    moment[0] += 59
-    assert await tokens.verify_token(renewed) is None
-    moment[0] += 1
-    assert await tokens.verify_token(renewed)
-    moment[0] += 3599
-    assert await tokens.verify_token(good)
+    monotonic_seconds[0] += 59
+    assert await access_tokens.verify_token(renewed) is None
+    monotonic_seconds[0] += 1
+    assert await access_tokens.verify_token(renewed)
+    monotonic_seconds[0] += 3599
+    assert await access_tokens.verify_token(good)
     assert issuer.asked.count("/keys") == 2
-    moment[0] += 1
-    assert await tokens.verify_token(good)
+    monotonic_seconds[0] += 1
+    assert await access_tokens.verify_token(good)
     assert issuer.asked.count("/keys") == 3
 
 
-async def test_withdrawn_key_is_accepted_for_an_hour_at_most(tokens, issuer, moment):
+async def test_withdrawn_key_is_accepted_for_an_hour_at_most(access_tokens, issuer, monotonic_seconds):
     """The issuer withdraws keys that leaked."""
-    assert await tokens.verify_token(issuer.token())
+    assert await access_tokens.verify_token(issuer.token())
     issuer.keys["b"] = issuer.keys.pop("a")
     issuer.documents["/keys"] = issuer.jwks()
-    moment[0] += 3600
-    assert await tokens.verify_token(issuer.token(key=issuer.keys["b"])) is None
+    monotonic_seconds[0] += 3600
+    assert await access_tokens.verify_token(issuer.token(key=issuer.keys["b"])) is None
 
 
 @pytest.mark.parametrize(
@@ -236,28 +236,28 @@ async def test_withdrawn_key_is_accepted_for_an_hour_at_most(tokens, issuer, mom
         (METADATA, {"issuer": ISSUER}, "KeyError"),
     ],
 )
-async def test_unreadable_issuer_accepts_no_token(tokens, issuer, caplog, path, document, cause):
+async def test_unreadable_issuer_accepts_no_token(access_tokens, issuer, caplog, path, document, cause):
     issuer.documents[path] = document
-    assert await tokens.verify_token(issuer.token()) is None
+    assert await access_tokens.verify_token(issuer.token()) is None
     assert caplog.messages == [f"The keys of TTP_OAUTH_ISSUER could not be fetched: {cause}"]
 
 
-async def test_largest_document_of_an_issuer_is_read(tokens, issuer):
+async def test_largest_document_of_an_issuer_is_read(access_tokens, issuer):
     """256 KiB."""
     issuer.documents["/keys"] = json.dumps(issuer.documents["/keys"]).encode().ljust(256 * 1024)
-    assert await tokens.verify_token(issuer.token())
+    assert await access_tokens.verify_token(issuer.token())
 
 
-async def test_keys_are_kept_while_the_issuer_is_down(tokens, issuer, moment):
-    assert await tokens.verify_token(issuer.token())
+async def test_keys_are_kept_while_the_issuer_is_down(access_tokens, issuer, monotonic_seconds):
+    assert await access_tokens.verify_token(issuer.token())
     issuer.documents.clear()
-    moment[0] += 4000
-    assert await tokens.verify_token(issuer.token())
+    monotonic_seconds[0] += 4000
+    assert await access_tokens.verify_token(issuer.token())
 
 
-async def test_openid_connect_metadata_is_found_too(tokens, issuer):
+async def test_openid_connect_metadata_is_found_too(access_tokens, issuer):
     issuer.documents["/tenant/.well-known/openid-configuration"] = issuer.documents.pop(METADATA)
-    assert await tokens.verify_token(issuer.token())
+    assert await access_tokens.verify_token(issuer.token())
 
 
 async def test_server_key_is_accepted_beside_access_tokens_when_it_is_set(issuer):
@@ -268,14 +268,14 @@ async def test_server_key_is_accepted_beside_access_tokens_when_it_is_set(issuer
     assert await both.verify_token(KEY + "x") is None
 
 
-async def test_client_discovers_the_issuer_and_is_served(serve, issuer):
-    async with serve(**OAUTH, more={"issuer_app": issuer.app}) as web:
+async def test_client_discovers_the_issuer_and_is_served(start_server, issuer):
+    async with start_server(**OAUTH, more={"issuer_app": issuer.app}) as web:
         refused = await web.rpc("tools/list")
         metadata = await web.http.get("/.well-known/oauth-protected-resource/mcp")
         served = await web.rpc("tools/list", authorization=f"Bearer {issuer.token()}")
         wrong = await web.rpc("tools/list", authorization=f"Bearer {issuer.token(aud='https://other.example')}")
         foreign = await web.rpc("tools/list", authorization=f"Bearer {issuer.token(iss='https://other.example')}")
-        passed_on = await web.rpc("tools/list", authorization=f"Bearer {token_of(1)}")
+        passed_on = await web.rpc("tools/list", authorization=f"Bearer {make_token(1)}")
         figures = await web.http.get("/metrics")
     assert {answer.status_code for answer in (refused, wrong, foreign, passed_on)} == {401}
     assert "/.well-known/oauth-protected-resource/mcp" in refused.headers["www-authenticate"]
@@ -295,9 +295,9 @@ async def test_final_slash_of_the_resource_makes_no_difference(issuer, resource)
         assert await tokens.verify_token(issuer.token(aud=audience)) is None
 
 
-async def test_metrics_need_the_key_beside_an_issuer(serve, issuer):
+async def test_metrics_need_the_key_beside_an_issuer(start_server, issuer):
     """Access tokens are for MCP."""
-    async with serve(**OAUTH, server_key=KEY, more={"issuer_app": issuer.app}) as web:
+    async with start_server(**OAUTH, server_key=KEY, more={"issuer_app": issuer.app}) as web:
         statuses = [
             (await web.http.get("/metrics", headers={"authorization": f"Bearer {value}"})).status_code
             for value in (KEY, KEY + "x", issuer.token())
@@ -306,23 +306,23 @@ async def test_metrics_need_the_key_beside_an_issuer(serve, issuer):
     assert (statuses, without.status_code) == ([200, 401, 401], 401)
 
 
-async def test_metadata_needs_no_key(serve, issuer):
+async def test_metadata_needs_no_key(start_server, issuer):
     """A client without a token reads where to get one."""
-    async with serve(**OAUTH, server_key=KEY, more={"issuer_app": issuer.app}) as web:
+    async with start_server(**OAUTH, server_key=KEY, more={"issuer_app": issuer.app}) as web:
         metadata = await web.http.get("/.well-known/oauth-protected-resource/mcp")
         other = await web.http.get("/.well-known/oauth-protected-resource")
     assert (metadata.status_code, other.status_code) == (200, 404)
 
 
-async def test_page_of_a_listed_origin_reads_the_metadata(serve, issuer):
+async def test_page_of_a_listed_origin_reads_the_metadata(start_server, issuer):
     """The SDK adds its own CORS header, and two would be invalid."""
     page = "https://app.example.com"
-    async with serve(**OAUTH, allowed_origins=(page,), more={"issuer_app": issuer.app}) as web:
+    async with start_server(**OAUTH, allowed_origins=(page,), more={"issuer_app": issuer.app}) as web:
         metadata = await web.http.get("/.well-known/oauth-protected-resource/mcp", headers={"origin": page})
     assert metadata.headers.get_list("access-control-allow-origin") == [page]
 
 
-async def test_access_token_that_contains_an_api_token_prefix_is_accepted(serve, issuer):
+async def test_access_token_that_contains_an_api_token_prefix_is_accepted(start_server, issuer):
     issuer.keys["e"] = ed25519.Ed25519PrivateKey.from_private_bytes(b"k" * 32)
     issuer.documents["/keys"] = issuer.jwks()
     # These signatures are the same each time: the first number is one that fits, found by trying.
@@ -331,22 +331,22 @@ async def test_access_token_that_contains_an_api_token_prefix_is_accepted(serve,
         for number in itertools.count(BY_CHANCE)
     )
     token = next(each for each in tokens if "ttp_" in each.rpartition(".")[2].lower())
-    async with serve(**OAUTH, more={"issuer_app": issuer.app}) as web:
+    async with start_server(**OAUTH, more={"issuer_app": issuer.app}) as web:
         response = await web.rpc("tools/list", authorization=f"Bearer {token}")
     assert response.status_code == 200
 
 
-async def test_multi_tenant_callers_need_an_access_token_and_their_own(serve, issuer):
+async def test_multi_tenant_callers_need_an_access_token_and_their_own(start_server, issuer):
     options = {"multi_tenant": True}
-    async with serve(**OAUTH, options=options, server_key=KEY, more={"issuer_app": issuer.app}) as web:
+    async with start_server(**OAUTH, options=options, server_key=KEY, more={"issuer_app": issuer.app}) as web:
         access = f"Bearer {issuer.token()}"
         statuses = [
             (await web.rpc("tools/list", **headers)).status_code
             for headers in (
                 {"authorization": access},
-                {"x_timetopost_token": token_of(1)},
-                {"authorization": access, "x_timetopost_token": token_of(1)},
-                {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(1)},
+                {"x_timetopost_token": make_token(1)},
+                {"authorization": access, "x_timetopost_token": make_token(1)},
+                {"authorization": f"Bearer {KEY}", "x_timetopost_token": make_token(1)},
             )
         ]
     assert statuses == [401, 401, 200, 200]

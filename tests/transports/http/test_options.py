@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.transports.http.conftest import KEY
-from tests.transports.http.upstream import token_of
+from tests.transports.http.upstream import make_token
 from ttp_mcp.config import SettingProblem
 from ttp_mcp.credentials import Token
 from ttp_mcp.transports.http.options import Options, check_options, guard_rules, has_metrics
@@ -17,7 +17,7 @@ OUTSIDE = {"host": "0.0.0.0"}
 HOSTS = {"allowed_hosts": ("mcp.example.com",)}
 
 
-def refusal(settings, options=None, **changes):
+def read_refusal(settings, options=None, **changes):
     """The words of the refusal."""
     with pytest.raises(SettingProblem) as problem:
         check_options(replace(settings, **changes), Options("http", **(options or {})))
@@ -26,27 +26,27 @@ def refusal(settings, options=None, **changes):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "mcp.example.com", "192.168.1.2"])
 def test_other_machines_are_not_served_without_client_authentication(settings, host):
-    assert "TTP_SERVER_KEY" in refusal(settings, {"host": host}, **HOSTS)
+    assert "TTP_SERVER_KEY" in read_refusal(settings, {"host": host}, **HOSTS)
 
 
 def test_other_machines_are_not_served_without_allowed_hosts(settings):
-    assert "TTP_ALLOWED_HOSTS" in refusal(settings, OUTSIDE, server_key=KEY)
-    assert "TTP_ALLOWED_HOSTS" in refusal(settings, OUTSIDE, **ISSUER)
+    assert "TTP_ALLOWED_HOSTS" in read_refusal(settings, OUTSIDE, server_key=KEY)
+    assert "TTP_ALLOWED_HOSTS" in read_refusal(settings, OUTSIDE, **ISSUER)
 
 
 def test_users_tokens_need_tls_between_machines(settings):
     options = {**OUTSIDE, "multi_tenant": True}
-    assert "--behind-tls-proxy" in refusal(settings, options, server_key=KEY, **HOSTS)
+    assert "--behind-tls-proxy" in read_refusal(settings, options, server_key=KEY, **HOSTS)
 
 
-@pytest.mark.parametrize("changes", [{"token": Token(token_of(1))}, {"token_problem": "it must begin with ttp_."}])
+@pytest.mark.parametrize("changes", [{"token": Token(make_token(1))}, {"token_problem": "it must begin with ttp_."}])
 def test_configured_token_excludes_multi_tenant(settings, changes):
-    assert "TTP_API_TOKEN" in refusal(settings, {"multi_tenant": True}, **changes)
+    assert "TTP_API_TOKEN" in read_refusal(settings, {"multi_tenant": True}, **changes)
 
 
 @pytest.mark.parametrize("name", ["oauth_issuer", "oauth_resource"])
 def test_issuer_and_resource_belong_together(settings, name):
-    assert "belong together" in refusal(settings, **{name: ISSUER[name]})
+    assert "belong together" in read_refusal(settings, **{name: ISSUER[name]})
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_issuer_and_resource_belong_together(settings, name):
 )
 @pytest.mark.parametrize("name", ["oauth_issuer", "oauth_resource"])
 def test_issuer_and_resource_are_https(settings, name, url):
-    assert name.upper() in refusal(settings, **{**ISSUER, name: url})
+    assert name.upper() in read_refusal(settings, **{**ISSUER, name: url})
 
 
 @pytest.mark.parametrize("text", ["*", "https://mcp.example.com", "mcp.example.com/mcp", "mcp.example.com:*", "a b"])
 def test_allowed_hosts_are_names_without_wildcards(settings, text):
-    assert "TTP_ALLOWED_HOSTS" in refusal(settings, allowed_hosts=("ok.example", text))
+    assert "TTP_ALLOWED_HOSTS" in read_refusal(settings, allowed_hosts=("ok.example", text))
 
 
 @pytest.mark.parametrize("text", ["*", "app.example.com", "https://app.example.com/x", "null", "https://*.example.com"])
 def test_allowed_origins_are_origins_without_wildcards(settings, text):
-    assert "TTP_ALLOWED_ORIGINS" in refusal(settings, allowed_origins=("https://ok.example", text))
+    assert "TTP_ALLOWED_ORIGINS" in read_refusal(settings, allowed_origins=("https://ok.example", text))
 
 
 EXPOSED = [
@@ -98,7 +98,7 @@ def test_exposed_server_needs_client_auth_or_an_explicit_opt_out(settings, trans
 
 @pytest.mark.parametrize("changes", [{"server_key": KEY}, ISSUER])
 def test_client_auth_is_not_switched_off_beside_a_key_or_an_issuer(settings, changes):
-    assert "--no-client-auth contradicts" in refusal(settings, {"no_client_auth": True}, **changes)
+    assert "--no-client-auth contradicts" in read_refusal(settings, {"no_client_auth": True}, **changes)
 
 
 @pytest.mark.parametrize("hosts", [("localhost:9000",), ("127.0.0.1",), ("[::1]:9000",)])
@@ -107,7 +107,7 @@ def test_other_loopback_name_needs_no_client_auth(settings, hosts):
 
 
 def test_empty_host_is_refused(settings):
-    assert refusal(settings, {"host": ""}).startswith("--host is empty.")
+    assert read_refusal(settings, {"host": ""}).startswith("--host is empty.")
 
 
 def test_final_slash_of_a_path_is_dropped(settings):
@@ -146,7 +146,7 @@ def test_path_of_sse_is_not_that_of_its_messages(settings):
     ],
 )
 def test_path_is_plain_and_not_reserved(settings, path):
-    assert "--path" in refusal(settings, {"path": path})
+    assert "--path" in read_refusal(settings, {"path": path})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2", "0:0:0:0:0:0:0:1"])
@@ -262,7 +262,7 @@ ORIGIN_FORM = (
         ({}, {"allowed_origins": ("*",)}, ORIGIN_FORM),
         (
             {"multi_tenant": True},
-            {"token": Token(token_of(1))},
+            {"token": Token(make_token(1))},
             (
                 "--multi-tenant serves each user with the token that they send, never with a configured one. "
                 "Remove TTP_API_TOKEN and TTP_API_TOKEN_FILE, or leave out --multi-tenant."
@@ -300,4 +300,4 @@ ORIGIN_FORM = (
     ],
 )
 def test_refusal_says_what_to_change(settings, options, changes, words):
-    assert refusal(settings, options, **changes) == words
+    assert read_refusal(settings, options, **changes) == words

@@ -16,9 +16,9 @@ from mcp.client import Client
 from mcp.client.sse import sse_client
 
 from tests.cli.conftest import PROGRAM
-from tests.processes import environment as inherited
-from tests.transports.http.conftest import KEY, chosen_options, request
-from tests.transports.http.upstream import Upstream, mark_of, token_of
+from tests.processes import make_environment as inherited
+from tests.transports.http.conftest import KEY, choose_options, make_request
+from tests.transports.http.upstream import Upstream, make_mark, make_token
 from ttp_mcp.transports.http.app import HttpService
 from ttp_mcp.transports.http.options import Options
 from ttp_mcp.transports.http.run import BindProblem, allow_many_connections, open_listener, serve_http, to_url
@@ -28,11 +28,11 @@ pytestmark = pytest.mark.requirement("http.serving")
 
 
 @asynccontextmanager
-async def on_a_port(settings, upstream=None, *, transport="http", options=None, **how):
+async def serve_on_port(settings, upstream=None, *, transport="http", options=None, **how):
     """A server on a free port in this process: its address, its service, and a list that gets the exit code."""
     with open_listener("127.0.0.1", 0) as opened:
         port = opened.getsockname()[1]
-        chosen = chosen_options(settings, transport, **{"port": port, **(options or {})})
+        chosen = choose_options(settings, transport, **{"port": port, **(options or {})})
         service = HttpService(settings, chosen, upstream or Upstream(), port=port)
         ready, codes = anyio.Event(), []
 
@@ -49,7 +49,7 @@ async def on_a_port(settings, upstream=None, *, transport="http", options=None, 
         await service.aclose()
 
 
-async def until(true):
+async def wait_until(true):
     """Wait for something that must come soon."""
     with anyio.fail_after(5):
         while not true():
@@ -58,21 +58,24 @@ async def until(true):
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_clients_of_both_eras_list_and_call_over_streamable_http(settings, mode):
-    async with on_a_port(settings) as (url, _, codes), Client(url, mode=mode) as client:
+    async with serve_on_port(settings) as (url, _, codes), Client(url, mode=mode) as client:
         tools = await client.list_tools()
         answer = await client.call_tool("list_posts", {})
     assert len(tools.tools) > 10
-    assert mark_of(Upstream().token) in answer.content[0].text
+    assert make_mark(Upstream().token) in answer.content[0].text
     assert codes == [0]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_sse_clients_are_served_and_do_not_delay_the_shutdown(settings, mode, caplog):
-    async with on_a_port(settings, transport="sse") as (url, _, codes), Client(sse_client(url), mode=mode) as client:
+    async with (
+        serve_on_port(settings, transport="sse") as (url, _, codes),
+        Client(sse_client(url), mode=mode) as client,
+    ):
         answer = await client.call_tool("list_posts", {})
         signal.raise_signal(signal.SIGTERM)
-        await until(lambda: codes)
-    assert mark_of(Upstream().token) in answer.content[0].text
+        await wait_until(lambda: codes)
+    assert make_mark(Upstream().token) in answer.content[0].text
     assert "SSE is deprecated" in caplog.text
     assert codes == [0]
 
@@ -85,7 +88,7 @@ async def test_user_is_asked_over_http(settings):
         return types.ElicitResult(action="accept", content={"confirm": True})
 
     upstream = Upstream()
-    async with on_a_port(settings, upstream) as (url, _, _), Client(url, elicitation_callback=asked) as client:
+    async with serve_on_port(settings, upstream) as (url, _, _), Client(url, elicitation_callback=asked) as client:
         answer = await client.call_tool("delete_post", {"post_id": "post-1"})
     assert len(questions) == 1
     assert not answer.is_error
@@ -93,18 +96,18 @@ async def test_user_is_asked_over_http(settings):
 
 async def test_sse_session_belongs_to_the_user_who_opened_it(settings):
     upstream = Upstream()
-    async with on_a_port(
+    async with serve_on_port(
         settings, upstream, transport="sse", options={"multi_tenant": True, "no_client_auth": True}
     ) as (url, _, _):
         sessions = []
-        headers = {"x-timetopost-token": token_of(1)}
+        headers = {"x-timetopost-token": make_token(1)}
         async with Client(sse_client(url, headers=headers, on_session_created=sessions.append)) as client:
             answer = await client.call_tool("list_posts", {})
             place = f"{url.removesuffix('/sse')}/messages/?session_id={sessions[0]}"
             async with httpx2.AsyncClient() as http:
                 body = {"jsonrpc": "2.0", "id": 9, "method": "tools/list"}
-                stolen = await http.post(place, json=body, headers={"x-timetopost-token": token_of(2)})
-    assert mark_of(token_of(1)) in answer.content[0].text
+                stolen = await http.post(place, json=body, headers={"x-timetopost-token": make_token(2)})
+    assert make_mark(make_token(1)) in answer.content[0].text
     assert stolen.status_code == 404
 
 
@@ -116,24 +119,24 @@ async def test_shutdown_finishes_calls_and_accepts_no_new_ones(settings):
         await go.wait()
 
     answers = []
-    async with on_a_port(settings, Upstream(before=before)) as (url, service, codes), httpx2.AsyncClient() as http:
+    async with serve_on_port(settings, Upstream(before=before)) as (url, service, codes), httpx2.AsyncClient() as http:
         port = int(url.split(":")[2].split("/")[0])
 
         async def call():
-            answers.append(await http.post(url, **request("tools/call", {"name": "list_posts", "arguments": {}})))
+            answers.append(await http.post(url, **make_request("tools/call", {"name": "list_posts", "arguments": {}})))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
-            await until(waiting.is_set)
+            await wait_until(waiting.is_set)
             signal.raise_signal(signal.SIGTERM)
-            await until(lambda: service.health.is_draining)
+            await wait_until(lambda: service.health.is_draining)
             with pytest.raises(OSError):
                 await anyio.connect_tcp("127.0.0.1", port)
             assert codes == []
             go.set()
-        await until(lambda: codes)
+        await wait_until(lambda: codes)
     assert answers[0].status_code == 200
-    assert mark_of(Upstream().token) in answers[0].text
+    assert make_mark(Upstream().token) in answers[0].text
     assert codes == [0]
 
 
@@ -145,24 +148,24 @@ async def test_calls_beyond_the_drain_are_cut_off_with_code_1(settings):
         await anyio.sleep_forever()
 
     async with (
-        on_a_port(settings, Upstream(before=before), drain_seconds=2) as (url, service, codes),
+        serve_on_port(settings, Upstream(before=before), drain_seconds=2) as (url, service, codes),
         httpx2.AsyncClient() as http,
         anyio.create_task_group() as tasks,
     ):
 
         async def call():
             arguments = {"content": "Hello", "account_ids": ["acc-1"]}
-            await http.post(url, **request("tools/call", {"name": "create_post", "arguments": arguments}))
+            await http.post(url, **make_request("tools/call", {"name": "create_post", "arguments": arguments}))
 
         async def write():
             with service._context.writer.in_flight.track():
                 await anyio.sleep_forever()
 
         tasks.start_soon(write)
-        tasks.start_soon(_quietly, call)
-        await until(waiting.is_set)
+        tasks.start_soon(_ignore_errors, call)
+        await wait_until(waiting.is_set)
         signal.raise_signal(signal.SIGTERM)
-        await until(lambda: codes)
+        await wait_until(lambda: codes)
         tasks.cancel_scope.cancel()
     assert codes == [1]
 
@@ -171,7 +174,7 @@ async def test_streams_stay_open_while_a_write_is_in_flight(settings):
     """A write may outlive its call, and the stream's client still gets its outcome."""
     closed, go = anyio.Event(), anyio.Event()
     async with (
-        on_a_port(settings, transport="sse") as (url, service, codes),
+        serve_on_port(settings, transport="sse") as (url, service, codes),
         httpx2.AsyncClient(timeout=30) as http,
         anyio.create_task_group() as tasks,
     ):
@@ -195,21 +198,21 @@ async def test_streams_stay_open_while_a_write_is_in_flight(settings):
             await closed.wait()
         assert not closed.is_set()
         go.set()
-        await until(lambda: codes)
+        await wait_until(lambda: codes)
     assert codes == [0]
 
 
 async def test_messages_of_sse_below_a_prefix_are_posted_below_it(settings):
     """For a proxy that passes `/social/` on."""
     options = {"path": "/social/sse"}
-    async with on_a_port(settings, transport="sse", options=options) as (url, _, _), httpx2.AsyncClient() as http:
+    async with serve_on_port(settings, transport="sse", options=options) as (url, _, _), httpx2.AsyncClient() as http:
         async with http.stream("GET", url) as stream:
             async for text in stream.aiter_text():
                 assert "data: /social/messages/?session_id=" in text
                 break
         async with Client(sse_client(url)) as client:
             answer = await client.call_tool("list_posts", {})
-    assert mark_of(Upstream().token) in answer.content[0].text
+    assert make_mark(Upstream().token) in answer.content[0].text
 
 
 class SlowToWrite(Upstream):
@@ -232,22 +235,22 @@ async def test_write_beyond_the_drain_is_unknown_with_one_warning(settings, mult
     upstream, answers = SlowToWrite(), []
     options = {"multi_tenant": multi_tenant}
     async with (
-        on_a_port(settings, upstream, options=options, drain_seconds=1) as (url, _, codes),
+        serve_on_port(settings, upstream, options=options, drain_seconds=1) as (url, _, codes),
         httpx2.AsyncClient() as http,
         anyio.create_task_group() as tasks,
     ):
-        token = token_of(1) if multi_tenant else upstream.token
+        token = make_token(1) if multi_tenant else upstream.token
         headers = {"x_timetopost_token": token} if multi_tenant else {}
-        arguments = {"content": "secret text", "account_ids": [f"acc-{mark_of(token)}"]}
-        sent = request("tools/call", {"name": "create_post", "arguments": arguments}, **headers)
+        arguments = {"content": "secret text", "account_ids": [f"acc-{make_mark(token)}"]}
+        sent = make_request("tools/call", {"name": "create_post", "arguments": arguments}, **headers)
 
         async def call():
             answers.append(await http.post(url, **sent))
 
         tasks.start_soon(call)
-        await until(upstream.waiting.is_set)
+        await wait_until(upstream.waiting.is_set)
         signal.raise_signal(signal.SIGTERM)
-        await until(lambda: codes)
+        await wait_until(lambda: codes)
     assert codes == [1]
     assert "Unknown whether the post" in answers[0].text
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -264,21 +267,21 @@ async def test_read_beyond_the_drain_leaves_no_traceback(settings, caplog):
         await anyio.sleep_forever()
 
     async with (
-        on_a_port(settings, Upstream(before=before), drain_seconds=1) as (url, _, codes),
+        serve_on_port(settings, Upstream(before=before), drain_seconds=1) as (url, _, codes),
         httpx2.AsyncClient() as http,
         anyio.create_task_group() as tasks,
     ):
-        sent = request("tools/call", {"name": "list_posts", "arguments": {}})
-        tasks.start_soon(_quietly, lambda: http.post(url, **sent))
-        await until(waiting.is_set)
+        sent = make_request("tools/call", {"name": "list_posts", "arguments": {}})
+        tasks.start_soon(_ignore_errors, lambda: http.post(url, **sent))
+        await wait_until(waiting.is_set)
         signal.raise_signal(signal.SIGTERM)
-        await until(lambda: codes)
+        await wait_until(lambda: codes)
     assert codes == [0]
     assert [record for record in caplog.records if record.exc_info] == []
     assert "ASGI" not in caplog.text
 
 
-async def _quietly(call):
+async def _ignore_errors(call):
     with suppress(httpx2.HTTPError):
         await call()
 
@@ -292,16 +295,16 @@ async def test_second_signal_exits_at_once(settings):
         await go.wait()
 
     async with (
-        on_a_port(settings, Upstream(before=before), exit_process=left.append) as (url, service, _),
+        serve_on_port(settings, Upstream(before=before), exit_process=left.append) as (url, service, _),
         httpx2.AsyncClient() as http,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(lambda: http.post(url, **request("tools/call", {"name": "list_posts", "arguments": {}})))
-        await until(waiting.is_set)
+        tasks.start_soon(lambda: http.post(url, **make_request("tools/call", {"name": "list_posts", "arguments": {}})))
+        await wait_until(waiting.is_set)
         signal.raise_signal(signal.SIGTERM)
-        await until(lambda: service.health.is_draining)
+        await wait_until(lambda: service.health.is_draining)
         signal.raise_signal(signal.SIGINT)
-        await until(lambda: left)
+        await wait_until(lambda: left)
         go.set()
     assert left == [130]
 
@@ -327,7 +330,7 @@ HALF_A_BODY = (
     ],
 )
 async def test_incomplete_request_times_out(settings, half):
-    async with on_a_port(settings, protocol=Hasty) as (url, _, _):
+    async with serve_on_port(settings, protocol=Hasty) as (url, _, _):
         port = int(url.split(":")[2].split("/")[0])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(half.replace(b"%d", str(port).encode()))
@@ -342,7 +345,7 @@ async def test_incomplete_request_times_out(settings, half):
 @pytest.mark.parametrize("half", [b"", HALF_A_BODY])
 async def test_request_that_arrives_byte_by_byte_times_out(settings, half):
     """Each byte would otherwise restart its time."""
-    async with on_a_port(settings, protocol=Hasty) as (url, _, _):
+    async with serve_on_port(settings, protocol=Hasty) as (url, _, _):
         port = int(url.split(":")[2].split("/")[0])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(half.replace(b"%d", str(port).encode()))
@@ -366,9 +369,9 @@ async def test_connection_without_a_request_is_not_a_slow_request(settings):
             super().connection_made(transport)
             made.append(transport)
 
-    async with on_a_port(settings, protocol=Counted) as (url, _, _), httpx2.AsyncClient() as http:
+    async with serve_on_port(settings, protocol=Counted) as (url, _, _), httpx2.AsyncClient() as http:
         for _ in range(2):
-            assert (await http.post(url, **request("tools/list"))).status_code == 200
+            assert (await http.post(url, **make_request("tools/list"))).status_code == 200
             await anyio.sleep(0.2)
     assert len(made) == 1
 
@@ -378,11 +381,11 @@ async def test_slow_answer_is_not_a_slow_request(settings):
         await anyio.sleep(0.2)
 
     async with (
-        on_a_port(settings, Upstream(before=before), protocol=Hasty) as (url, _, _),
+        serve_on_port(settings, Upstream(before=before), protocol=Hasty) as (url, _, _),
         httpx2.AsyncClient() as http,
     ):
         for _ in range(2):
-            sent = request("tools/call", {"name": "list_posts", "arguments": {}})
+            sent = make_request("tools/call", {"name": "list_posts", "arguments": {}})
             assert (await http.post(url, **sent)).status_code == 200
 
 
@@ -395,7 +398,7 @@ async def test_connections_have_the_documented_limits(settings):
             super().connection_made(transport)
             limits.append((self.timeout_keep_alive, self.header_seconds, self.body_seconds, self.limit_concurrency))
 
-    async with on_a_port(settings, protocol=Observed) as (url, _, _), httpx2.AsyncClient() as http:
+    async with serve_on_port(settings, protocol=Observed) as (url, _, _), httpx2.AsyncClient() as http:
         await http.post(url)
     assert limits == [(75, 10, 30, 8_000)]
 
@@ -404,8 +407,8 @@ async def test_requests_are_not_logged_and_answers_do_not_name_the_server(settin
     caplog.set_level("INFO")
     for name in ("uvicorn", "uvicorn.access"):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
-    async with on_a_port(settings) as (url, _, _), httpx2.AsyncClient() as http:
-        response = await http.post(url, **request("tools/list"))
+    async with serve_on_port(settings) as (url, _, _), httpx2.AsyncClient() as http:
+        response = await http.post(url, **make_request("tools/list"))
     assert response.status_code == 200
     assert "server" not in response.headers
     assert "uvicorn.access" not in [record.name for record in caplog.records]
@@ -413,7 +416,7 @@ async def test_requests_are_not_logged_and_answers_do_not_name_the_server(settin
 
 
 async def test_websocket_is_refused_like_any_other_request(settings):
-    async with on_a_port(settings) as (url, _, _), httpx2.AsyncClient() as http:
+    async with serve_on_port(settings) as (url, _, _), httpx2.AsyncClient() as http:
         upgrade = {
             "connection": "Upgrade",
             "upgrade": "websocket",
@@ -425,7 +428,7 @@ async def test_websocket_is_refused_like_any_other_request(settings):
 
 
 async def test_more_connections_than_allowed_are_answered_with_503(settings):
-    async with on_a_port(settings, most_connections=1) as (url, _, _), httpx2.AsyncClient() as http:
+    async with serve_on_port(settings, most_connections=1) as (url, _, _), httpx2.AsyncClient() as http:
         port = int(url.split(":")[2].split("/")[0])
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         assert (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 503
@@ -498,7 +501,7 @@ def test_addresses_are_printed_in_url_form():
     assert to_url(Options("sse", path="/events"), 81) == "http://127.0.0.1:81/events"
 
 
-async def program(*arguments, **environment):
+async def start_program(*arguments, **environment):
     """The program with its state in a temporary place; stderr is a pipe."""
     return await asyncio.create_subprocess_exec(
         *PROGRAM,
@@ -511,7 +514,7 @@ async def program(*arguments, **environment):
 
 
 async def test_program_prints_its_address_serves_and_exits_with_0(tmp_path):
-    process = await program("--transport", "http", "--port", "0", "--sandbox", TTP_STATE_DIR=str(tmp_path))
+    process = await start_program("--transport", "http", "--port", "0", "--sandbox", TTP_STATE_DIR=str(tmp_path))
     with anyio.fail_after(30):
         line = (await process.stderr.readline()).decode()
         url = line.split(" at ")[1].split(" ")[0]
@@ -530,7 +533,7 @@ async def test_program_prints_its_address_serves_and_exits_with_0(tmp_path):
         (["--transport", "http", "--host", "0.0.0.0"], {}, 2, "TTP_SERVER_KEY"),
         (["--transport", "http", "--path", "x"], {}, 2, "--path"),
         (["--transport", "http"], {"TTP_TOOLSETS": "nonsense"}, 2, "TTP_TOOLSETS"),
-        (["--transport", "http", "--multi-tenant"], {"TTP_API_TOKEN": token_of(1)}, 2, "TTP_API_TOKEN"),
+        (["--transport", "http", "--multi-tenant"], {"TTP_API_TOKEN": make_token(1)}, 2, "TTP_API_TOKEN"),
         (["--transport", "http", "--port", "70000"], {}, 2, "not a port"),
         (
             ["--transport", "http", "--host", "192.0.2.1"],
@@ -545,7 +548,7 @@ async def test_program_prints_its_address_serves_and_exits_with_0(tmp_path):
     ],
 )
 async def test_unservable_options_are_one_line_and_an_exit_code(tmp_path, arguments, environment, code, words):
-    process = await program(*arguments, **{"TTP_STATE_DIR": str(tmp_path), **environment})
+    process = await start_program(*arguments, **{"TTP_STATE_DIR": str(tmp_path), **environment})
     with anyio.fail_after(30):
         stdout, stderr = await process.communicate()
     assert (process.returncode, stdout, stderr.count(b"\n")) == (code, b"", 1)

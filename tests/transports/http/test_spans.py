@@ -12,9 +12,9 @@ import pytest
 from mcp.shared import _otel
 from opentelemetry.trace import INVALID_SPAN, NoOpTracer
 
-from tests.processes import environment as inherited
-from tests.transports.http.conftest import KEY, request
-from tests.transports.http.upstream import Upstream, mark_of, token_of
+from tests.processes import make_environment as inherited
+from tests.transports.http.conftest import KEY, make_request
+from tests.transports.http.upstream import Upstream, make_mark, make_token
 
 pytestmark = pytest.mark.requirement("http.spans")
 
@@ -50,11 +50,11 @@ class _Span(type(INVALID_SPAN)):
         self.told.append(repr(exception))
 
 
-async def test_spans_contain_names_and_codes_and_no_input(serve, monkeypatch):
+async def test_spans_contain_names_and_codes_and_no_input(start_server, monkeypatch):
     recorder = Recorder()
     monkeypatch.setattr(_otel, "_tracer", recorder)
-    headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(3)}
-    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
+    headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": make_token(3)}
+    async with start_server(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
         await web.call("get_post", {"post_id": "post-secret"}, **headers)
         await web.call("create_post", {"content": "secret text", "account_ids": ["nobody"]}, **headers)
         await web.call("list_posts", {"secret": "secret"}, **headers)
@@ -63,7 +63,7 @@ async def test_spans_contain_names_and_codes_and_no_input(serve, monkeypatch):
     told = "\n".join(recorder.told)
     assert "get_post" in told
     assert "tool_error" in told
-    for hidden in ("secret", KEY, token_of(3), token_of(3)[-12:], mark_of(token_of(3))):
+    for hidden in ("secret", KEY, make_token(3), make_token(3)[-12:], make_mark(make_token(3))):
         assert hidden not in told
 
 
@@ -91,7 +91,7 @@ async def test_extra_tracing_exports_spans_of_a_real_process(tmp_path):
         line = (await process.stderr.readline()).decode()
         url = line.split(" at ")[1].split(" ")[0]
         async with httpx2.AsyncClient(timeout=30) as http:
-            sent = request("tools/call", {"name": "get_post", "arguments": {"post_id": "post-secret"}})
+            sent = make_request("tools/call", {"name": "get_post", "arguments": {"post_id": "post-secret"}})
             answer = await http.post(url, **sent)
         process.terminate()
         stdout, stderr = await process.communicate()

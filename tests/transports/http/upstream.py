@@ -11,12 +11,12 @@ import anyio
 from ttp_mcp.sandbox import ManualClock
 
 
-def mark_of(token: str) -> str:
+def make_mark(token: str) -> str:
     """The mark that everything of one user carries."""
     return hashlib.sha256(token.encode()).hexdigest()[:20]
 
 
-def token_of(number: int) -> str:
+def make_token(number: int) -> str:
     """The token of a user."""
     return f"ttp_{number:048x}"
 
@@ -40,7 +40,7 @@ class Upstream:
         self.asked[token] += 1
         self.methods[scope["method"]] += 1
         await self._before()
-        mark = mark_of(token)
+        mark = make_mark(token)
         post = {
             "id": f"post-{mark}",
             "content": f"text of {mark}",

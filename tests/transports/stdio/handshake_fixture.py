@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 
 from tests.support.windows import WINDOWS
-from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, call, line
+from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, make_tool_call, to_line
 from ttp_mcp.transports.stdio.handshake import Handshake
 from ttp_mcp.transports.stdio.transport import serve_stdio
 
@@ -20,26 +20,28 @@ META = {
 LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
 
 
-def request(number, method, /, **params):
+def make_request(number, method, /, **params):
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
 
-def opening(era, first=1):
+def make_opening(era, first=1):
     """The messages with which a client of an era opens a session."""
     params = META if era == "modern" else {}
     begin = (
-        [request(0, "server/discover", **META)] if era == "modern" else [INITIALIZE, INITIALIZED, request(0, "ping")]
+        [make_request(0, "server/discover", **META)]
+        if era == "modern"
+        else [INITIALIZE, INITIALIZED, make_request(0, "ping")]
     )
-    return begin + [request(number, method, **params) for number, method in enumerate(LISTS, first)]
+    return begin + [make_request(number, method, **params) for number, method in enumerate(LISTS, first)]
 
 
-def calling(era, number, name, /, **arguments):
+def make_call(era, number, name, /, **arguments):
     """A tool call in the form of an era."""
-    message = call(number, name, **arguments)
+    message = make_tool_call(number, name, **arguments)
     return message if era == "legacy" else {**message, "params": message["params"] | META}
 
 
-def other_client(messages):
+def change_client(messages):
     """The same messages from a client with another name."""
     return [json.loads(json.dumps(message).replace('"peer"', '"other"')) for message in messages]
 
@@ -61,7 +63,7 @@ async def serve_session(
     server, messages, folder: Path, handshake: Handshake | None, *, threads: bool = WINDOWS
 ) -> Session:
     """Serve one session whose input is given as messages or as bytes. Files serve as pipes that hold everything."""
-    data = messages if isinstance(messages, bytes) else b"".join(map(line, messages))
+    data = messages if isinstance(messages, bytes) else b"".join(map(to_line, messages))
     (folder / "input").write_bytes(data)
     with (folder / "input").open("rb") as given, (folder / "output").open("w+b") as taken:
         descriptors = {"input_fd": given.fileno(), "output_fd": taken.fileno(), "threads": threads}
@@ -76,7 +78,7 @@ async def serve_session(
 def record_answer(handshake: Handshake) -> None:
     """Give an empty record its first answer."""
     assert not handshake.can_replay
-    assert handshake.observe(line(request(1, "ping")))
+    assert handshake.observe(to_line(make_request(1, "ping")))
     handshake.is_answered(1, {})
 
 

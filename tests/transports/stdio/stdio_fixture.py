@@ -77,7 +77,7 @@ class Outcomes:
             self.count -= 1
 
 
-def small_server(outcomes: Outcomes) -> MCPServer:
+def make_server(outcomes: Outcomes) -> MCPServer:
     """A read, a slow read, a slow write, a stray print, a noisy tool, an echo and a question."""
     server = MCPServer("small", log_level="WARNING", subscriptions=False)
     log = logging.getLogger("small")
@@ -201,28 +201,28 @@ META = {
 DISCOVER = {"jsonrpc": "2.0", "id": "start", "method": "server/discover", "params": META}
 
 
-def opening() -> list[dict[str, object]]:
+def make_opening() -> list[dict[str, object]]:
     """The first messages of a client of this era; the answer has the id "start"."""
     return [DISCOVER] if mode.modern else [INITIALIZE, INITIALIZED]
 
 
-def call(number: int | str, name: str, /, **arguments: object) -> dict[str, object]:
+def make_tool_call(number: int | str, name: str, /, **arguments: object) -> dict[str, object]:
     """A request to call a tool."""
     params = {"name": name, "arguments": arguments} | (META if mode.modern else {})
     return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
 
 
-def line(message: dict[str, object] | bytes) -> bytes:
+def to_line(message: dict[str, object] | bytes) -> bytes:
     """A message as it stands on the wire."""
     return message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n"
 
 
-def text_of(answer: dict) -> str:
+def read_text(answer: dict) -> str:
     """The text that a tool answered."""
     return answer["result"]["content"][0]["text"]
 
 
-def lost_writes(path: Path) -> set[str]:
+def read_lost_writes(path: Path) -> set[str]:
     """Writes that began and have no outcome."""
     words = [entry.split() for entry in path.read_text().splitlines()] if path.exists() else []
     return {number for word, number in words if word == "begun"} - {number for word, number in words if word == "done"}
@@ -239,7 +239,7 @@ class Peer:
 
     def send(self, *messages: dict[str, object] | bytes) -> None:
         for message in messages:
-            self.process.stdin.write(line(message))
+            self.process.stdin.write(to_line(message))
         self.process.stdin.flush()
 
     def answer(self, number: int | str, seconds: float = PATIENCE) -> dict:
@@ -271,14 +271,14 @@ class Peer:
 
 
 @contextmanager
-def process(outcomes: Path, *options: str, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+def start_process(outcomes: Path, *options: str, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
     """The small server in a process of its own, initialized when its stdin is a pipe."""
     command = [sys.executable, __file__, str(outcomes), *options, *(["--threads"] if mode.threads else [])]
     started = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
     peer = Peer(started)
     try:
         if stdin == subprocess.PIPE:
-            peer.send(*opening())
+            peer.send(*make_opening())
             peer.answer("start")
         yield peer
     finally:
@@ -304,10 +304,10 @@ class LocalPeer:
     def send(self, *messages: dict[str, object] | bytes) -> None:
         """Write what fits into the pipe at once: a few messages."""
         for message in messages:
-            os.write(self.input_fd, line(message))
+            os.write(self.input_fd, to_line(message))
 
     def start(self) -> None:
-        self.send(*opening())
+        self.send(*make_opening())
 
     async def answer(self, number: int | str | None) -> dict:
         """The answer to one request, or the next error without an id."""
@@ -336,10 +336,10 @@ class LocalPeer:
         self.output_fd = None
 
 
-async def recorded(server: Server, path: Path) -> Handshake:
+async def make_handshake(server: Server, path: Path) -> Handshake:
     """A handshake whose record has the opening of `LocalPeer.start`."""
     input_fd, peer_input = os.pipe()
-    os.write(peer_input, b"".join(map(line, opening())))
+    os.write(peer_input, b"".join(map(to_line, make_opening())))
     os.close(peer_input)
     output_fd = os.open(os.devnull, os.O_WRONLY)
     await serve_stdio(server, handshake=Handshake(path, "key"), input_fd=input_fd, output_fd=output_fd)
@@ -349,12 +349,12 @@ async def recorded(server: Server, path: Path) -> Handshake:
 
 
 @asynccontextmanager
-async def served(server: MCPServer, pipes=None, **options):
+async def run_server(server: MCPServer, pipes=None, **options):
     """`serve` as a task over two pipes, or the four descriptors given; at the end its input closes and it must return."""
     input_fd, peer_input, peer_output, output_fd = pipes or (*make_input(), *os.pipe())
     peer = LocalPeer(peer_input, peer_output)
     low = server._lowlevel_server if isinstance(server, MCPServer) else server
-    handshake = await recorded(low, mode.record) if mode.record else None
+    handshake = await make_handshake(low, mode.record) if mode.record else None
 
     async def run() -> None:
         descriptors = {"input_fd": input_fd, "output_fd": output_fd, "threads": mode.threads}
@@ -390,7 +390,7 @@ def main() -> None:
     parser.add_argument("--blocking-log", action="store_true")
     chosen = parser.parse_args()
     outcomes = Outcomes(chosen.outcomes)
-    server = small_server(outcomes)
+    server = make_server(outcomes)
     if chosen.blocking_log:
         logging.basicConfig(level=chosen.level, force=True)
     else:

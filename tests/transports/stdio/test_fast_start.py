@@ -14,10 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import environment
+from tests.processes import make_environment
 from tests.support.windows import needs_parents, needs_signals, skip_on_windows
-from tests.transports.stdio.handshake_fixture import calling, opening, request
-from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, PATIENCE, Peer, call, line, text_of
+from tests.transports.stdio.handshake_fixture import make_call, make_opening, make_request
+from tests.transports.stdio.stdio_fixture import (
+    INITIALIZE,
+    INITIALIZED,
+    PATIENCE,
+    Peer,
+    make_tool_call,
+    read_text,
+    to_line,
+)
 
 TOOLS = {"jsonrpc": "2.0", "id": "tools", "method": "tools/list"}
 OPENING = (INITIALIZE, INITIALIZED, TOOLS)
@@ -28,12 +36,12 @@ SIGNALS = [pytest.param(name, marks=needs_signals) for name in ("SIGTERM", "SIGI
 
 
 @contextmanager
-def program(folder, *words, python=(), **variables):
+def start_program(folder, *words, python=(), **variables):
     """Start `ttp-mcp --sandbox` over pipes."""
     started = subprocess.Popen(
         [sys.executable, *python, "-m", "ttp_mcp", *(words or ["--sandbox"])],
         **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
-        env=environment(TTP_STATE_DIR=str(folder), TZ="UTC", **variables),
+        env=make_environment(TTP_STATE_DIR=str(folder), TZ="UTC", **variables),
     )
     try:
         yield Peer(started)
@@ -50,16 +58,16 @@ def open_session(peer):
     return peer.answer("start"), peer.answer("tools")
 
 
-def status(peer, name):
+def read_status(peer, name):
     """Return a figure from `/proc/PID/status` in MiB."""
     return int(re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{peer.process.pid}/status").read_text())[1]) / 1024
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded_session(tmp_path_factory):
     """Return a state folder with the record of one session, and its responses."""
     folder = tmp_path_factory.mktemp("state")
-    with program(folder) as peer:
+    with start_program(folder) as peer:
         answers = open_session(peer)
         peer.process.stdin.close()
         assert peer.wait() == 0
@@ -67,12 +75,12 @@ def recorded(tmp_path_factory):
 
 
 @pytest.mark.requirement("fast-start.idle")
-def test_replayed_start_loads_neither_the_sdk_nor_the_server(recorded):
-    folder, answers = recorded
-    with program(folder, python=["-X", "importtime"]) as peer:
+def test_replayed_start_loads_neither_the_sdk_nor_the_server(recorded_session):
+    folder, answers = recorded_session
+    with start_program(folder, python=["-X", "importtime"]) as peer:
         assert open_session(peer) == answers
         if sys.platform == "linux":
-            assert status(peer, "VmHWM") <= IDLE_MIB
+            assert read_status(peer, "VmHWM") <= IDLE_MIB
         peer.process.stdin.close()
         loaded = peer.process.stderr.read().decode()
         assert peer.wait() == 0
@@ -97,12 +105,12 @@ def test_replayed_start_loads_neither_the_sdk_nor_the_server(recorded):
 
 
 @pytest.mark.requirement("fast-start.idle")
-def test_first_call_starts_the_server_and_gets_its_result(recorded):
-    folder, answers = recorded
-    with program(folder) as peer:
+def test_first_call_starts_the_server_and_gets_its_result(recorded_session):
+    folder, answers = recorded_session
+    with start_program(folder) as peer:
         assert open_session(peer) == answers
-        peer.send(call(1, "list_integrations"))
-        assert "@harborcafe" in text_of(peer.answer(1))
+        peer.send(make_tool_call(1, "list_integrations"))
+        assert "@harborcafe" in read_text(peer.answer(1))
         peer.send(TOOLS)
         assert peer.answer("tools") == answers[1]
         peer.process.stdin.close()
@@ -112,9 +120,9 @@ def test_first_call_starts_the_server_and_gets_its_result(recorded):
 
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("end", [*SIGNALS, "input", "output"])
-def test_idle_process_ends_with_code_0(recorded, end):
-    folder, answers = recorded
-    with program(folder) as peer:
+def test_idle_process_ends_with_code_0(recorded_session, end):
+    folder, answers = recorded_session
+    with start_program(folder) as peer:
         assert open_session(peer) == answers
         if end == "input":
             peer.process.stdin.close()
@@ -129,15 +137,15 @@ def test_idle_process_ends_with_code_0(recorded, end):
 
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("end", [*SIGNALS[:2], "input"])
-def test_end_during_the_hand_over_ends_the_process(recorded, end):
+def test_end_during_the_hand_over_ends_the_process(recorded_session, end):
     """After a signal the call isn't begun; at the end of input it gets its result."""
-    folder, _ = recorded
-    with program(folder) as peer:
+    folder, _ = recorded_session
+    with start_program(folder) as peer:
         open_session(peer)
-        peer.send(call(1, "list_integrations"))
+        peer.send(make_tool_call(1, "list_integrations"))
         if end == "input":
             peer.process.stdin.close()
-            assert "@harborcafe" in text_of(peer.answer(1))
+            assert "@harborcafe" in read_text(peer.answer(1))
         else:
             peer.process.send_signal(signal.Signals[end])
         assert peer.wait() == 0
@@ -158,11 +166,11 @@ def wait_for_import(peer, module):
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "SIGKILL", "input", "output"])
-def test_end_at_any_point_of_the_hand_over_repeats_no_response(recorded, point, end):
+def test_end_at_any_point_of_the_hand_over_repeats_no_response(recorded_session, point, end):
     """Everything was sent at once. After a signal the call gets no response; at the end of input it does."""
-    folder, answers = recorded
-    with program(folder, python=["-X", "importtime"]) as peer:
-        peer.send(b"".join(map(line, [*OPENING, call(1, "list_integrations")])))
+    folder, answers = recorded_session
+    with start_program(folder, python=["-X", "importtime"]) as peer:
+        peer.send(b"".join(map(to_line, [*OPENING, make_tool_call(1, "list_integrations")])))
         wait_for_import(peer, point)
         if end == "input":
             peer.process.stdin.close()
@@ -180,10 +188,10 @@ def test_end_at_any_point_of_the_hand_over_repeats_no_response(recorded, point, 
 
 
 @pytest.mark.requirement("fast-start.end")
-def test_pipelined_messages_are_answered_in_order(recorded):
-    folder, answers = recorded
-    with program(folder) as peer:
-        peer.send(b"".join(map(line, [*OPENING, call(1, "list_integrations"), TOOLS])))
+def test_pipelined_messages_are_answered_in_order(recorded_session):
+    folder, answers = recorded_session
+    with start_program(folder) as peer:
+        peer.send(b"".join(map(to_line, [*OPENING, make_tool_call(1, "list_integrations"), TOOLS])))
         peer.process.stdin.close()
         received = [json.loads(each) for each in peer.process.stdout]
         assert peer.wait() == 0
@@ -192,12 +200,12 @@ def test_pipelined_messages_are_answered_in_order(recorded):
 
 
 @pytest.fixture(scope="module")
-def damaged(tmp_path_factory):
+def damaged_folder(tmp_path_factory):
     """Return a state folder with a record of both eras, whose sandbox can't be opened any more."""
     folder = tmp_path_factory.mktemp("damaged")
     for era in ("legacy", "modern"):
-        with program(folder) as peer:
-            peer.send(*opening(era))
+        with start_program(folder) as peer:
+            peer.send(*make_opening(era))
             peer.answer(4)
             peer.process.stdin.close()
             assert peer.wait() == 0
@@ -212,11 +220,11 @@ def era(request):
 
 
 @pytest.mark.requirement("fast-start.end")
-def test_server_that_cannot_start_responds_to_pending_requests(damaged, era):
+def test_server_that_cannot_start_responds_to_pending_requests(damaged_folder, era):
     cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 10}}
-    calls = [calling(era, number, "list_posts") for number in (9, 10, "x")]
-    with program(damaged) as peer:
-        peer.send(*opening(era), *calls, cancelled, b"[]\n", b"nonsense")
+    calls = [make_call(era, number, "list_posts") for number in (9, 10, "x")]
+    with start_program(damaged_folder) as peer:
+        peer.send(*make_opening(era), *calls, cancelled, b"[]\n", b"nonsense")
         received, said = peer.process.communicate(timeout=PATIENCE)
         assert peer.wait() == 2
     said = said.decode()
@@ -232,10 +240,10 @@ def test_server_that_cannot_start_responds_to_pending_requests(damaged, era):
 
 
 @pytest.mark.requirement("fast-start.end")
-def test_server_that_cannot_start_answers_a_client_that_has_closed_stderr(damaged, era):
-    with program(damaged) as peer:
+def test_server_that_cannot_start_answers_a_client_that_has_closed_stderr(damaged_folder, era):
+    with start_program(damaged_folder) as peer:
         peer.process.stderr.close()
-        peer.send(*opening(era), calling(era, 9, "list_posts"))
+        peer.send(*make_opening(era), make_call(era, 9, "list_posts"))
         assert "--sandbox can't use " in peer.answer(9)["error"]["message"]
         peer.process.stdin.close()
         assert peer.wait() == 2
@@ -243,13 +251,13 @@ def test_server_that_cannot_start_answers_a_client_that_has_closed_stderr(damage
 
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("end", [*SIGNALS, "input", "output"])
-def test_server_that_cannot_start_answers_until_the_client_leaves(damaged, era, end):
+def test_server_that_cannot_start_answers_until_the_client_leaves(damaged_folder, era, end):
     """A client whose handshake was replayed takes the server for connected, so each later request gets the reason too."""
-    with program(damaged) as peer:
-        peer.send(*opening(era), calling(era, "first", "list_posts"))
+    with start_program(damaged_folder) as peer:
+        peer.send(*make_opening(era), make_call(era, "first", "list_posts"))
         error = peer.answer("first")["error"]
         assert peer.process.stderr.readline().startswith(b"ttp-mcp: --sandbox can't use ")
-        later = [calling(era, "later", "list_posts"), TOOLS, request("last", "ping")]
+        later = [make_call(era, "later", "list_posts"), TOOLS, make_request("last", "ping")]
         for message in (INITIALIZED, *later):
             peer.send(message)
         assert [peer.answer(message["id"])["error"] for message in later] == [error] * 3
@@ -278,13 +286,13 @@ sys.exit(main(["--sandbox"]))
 def test_start_that_fails_by_a_bug_responds_to_pending_requests(tmp_path, era, module):
     """For example an installation without one of its modules."""
     python = ["-c", BREAKABLE]
-    with program(tmp_path, python=python) as peer:
-        peer.send(*opening(era))
+    with start_program(tmp_path, python=python) as peer:
+        peer.send(*make_opening(era))
         peer.answer(4)
         peer.process.stdin.close()
         assert peer.wait() == 0
-    with program(tmp_path, python=python, BROKEN=module) as peer:
-        peer.send(*opening(era), calling(era, 9, "list_posts"))
+    with start_program(tmp_path, python=python, BROKEN=module) as peer:
+        peer.send(*make_opening(era), make_call(era, 9, "list_posts"))
         received, said = peer.process.communicate(timeout=PATIENCE)
         assert peer.wait() == 1
     assert module in said.decode()
@@ -301,14 +309,14 @@ ENDS = [(point, "") for point in POINTS] + [(POINTS[-1], end) for end in ("input
 @needs_signals
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize(("point", "end"), ENDS)
-def test_failed_start_responds_to_requests_that_arrived_until_then(damaged, era, point, end):
+def test_failed_start_responds_to_requests_that_arrived_until_then(damaged_folder, era, point, end):
     """Also to a request that is longer than a pipe, however the session ends in the meantime."""
     asked = [
-        calling(era, number, "create_post", content="x" * size) for number, size in ((9, 1), (10, 200_000), (11, 1))
+        make_call(era, number, "create_post", content="x" * size) for number, size in ((9, 1), (10, 200_000), (11, 1))
     ]
-    number_replayed = len(opening(era)) - (era == "legacy")
-    with program(damaged, python=["-X", "importtime"]) as peer:
-        peer.send(*opening(era), asked[0])
+    number_replayed = len(make_opening(era)) - (era == "legacy")
+    with start_program(damaged_folder, python=["-X", "importtime"]) as peer:
+        peer.send(*make_opening(era), asked[0])
         wait_for_import(peer, point)
         sending = threading.Thread(target=send_all, args=(peer, asked[1:]))
         reading = threading.Thread(target=peer.process.stderr.read)
@@ -343,13 +351,17 @@ def send_all(peer, messages):
 
 
 @pytest.mark.requirement("fast-start.end")
-def test_call_cancelled_during_the_hand_over_gets_no_response(recorded):
-    folder, _ = recorded
-    with program(folder) as peer:
+def test_call_cancelled_during_the_hand_over_gets_no_response(recorded_session):
+    folder, _ = recorded_session
+    with start_program(folder) as peer:
         open_session(peer)
         cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
-        peer.send(line(call(1, "list_integrations")) + line(cancelled) + line(call(2, "list_integrations")))
-        assert "@harborcafe" in text_of(peer.answer(2))
+        peer.send(
+            to_line(make_tool_call(1, "list_integrations"))
+            + to_line(cancelled)
+            + to_line(make_tool_call(2, "list_integrations"))
+        )
+        assert "@harborcafe" in read_text(peer.answer(2))
         peer.process.stdin.close()
         assert peer.wait() == 0
         assert not peer.read(1)
@@ -358,18 +370,18 @@ def test_call_cancelled_during_the_hand_over_gets_no_response(recorded):
 @needs_parents
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("can_start", [True, False])
-def test_idle_process_ends_with_the_process_that_started_it(recorded, damaged, can_start):
+def test_idle_process_ends_with_the_process_that_started_it(recorded_session, damaged_folder, can_start):
     """Even if its input is still open."""
-    folder = recorded[0] if can_start else damaged
+    folder = recorded_session[0] if can_start else damaged_folder
     waiting, release = os.pipe()
     # Python sets LC_CTYPE if nothing else does, which changes a flag of its child process and thus the key of the record.
     start = "os.environ.pop('LC_CTYPE', None); subprocess.Popen([sys.executable, '-m', 'ttp_mcp', '--sandbox'])"
     script = f"import os, subprocess, sys; {start}; os.read({waiting}, 1)"
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    variables = environment(TTP_STATE_DIR=str(folder), TZ="UTC")
+    variables = make_environment(TTP_STATE_DIR=str(folder), TZ="UTC")
     with subprocess.Popen([sys.executable, "-c", script], pass_fds=[waiting], env=variables, **pipes) as parent:
         peer = Peer(parent)
-        peer.send(*(OPENING if can_start else [*opening("legacy"), call("tools", "list_posts")]))
+        peer.send(*(OPENING if can_start else [*make_opening("legacy"), make_tool_call("tools", "list_posts")]))
         assert ("error" in peer.answer("tools")) is not can_start
         os.close(release)
         # Its end of the output closes with the server.
@@ -381,7 +393,7 @@ def test_idle_process_ends_with_the_process_that_started_it(recorded, damaged, c
 @pytest.mark.requirement("fast-start.off")
 @pytest.mark.parametrize(("words", "variables"), [((), {"TTP_FAST_START": "off"}), ((), {"TTP_FAST_START": '"OFF"'})])
 def test_nothing_is_recorded_when_switched_off(tmp_path, words, variables):
-    with program(tmp_path, *words, **variables) as peer:
+    with start_program(tmp_path, *words, **variables) as peer:
         open_session(peer)
         peer.process.stdin.close()
         assert peer.wait() == 0
@@ -389,9 +401,9 @@ def test_nothing_is_recorded_when_switched_off(tmp_path, words, variables):
 
 
 @pytest.mark.requirement("fast-start.off")
-def test_setting_that_became_invalid_stops_the_start(recorded):
-    folder, _ = recorded
-    with program(folder, TTP_ACCESS="everything") as peer:
+def test_setting_that_became_invalid_stops_the_start(recorded_session):
+    folder, _ = recorded_session
+    with start_program(folder, TTP_ACCESS="everything") as peer:
         assert peer.wait() == 2
         assert peer.process.stderr.read().startswith(b"ttp-mcp: TTP_ACCESS ")
 
@@ -443,12 +455,12 @@ HTTP_CLIENT = {"h11", "httpcore2", "truststore", "ctypes"}
 HTTP_CLIENT |= {"attr", "attrs", "h2", "hpack", "hyperframe", "outcome", "socksio", "sortedcontainers", "trio"}
 
 
-def packages(modules):
+def list_packages(modules):
     """Return the packages of modules, without private ones."""
     return {name.partition(".")[0] for name in modules if not name.startswith("_")}
 
 
-def imported(text):
+def list_imported(text):
     """Return the modules that `-X importtime` lists, even those that aren't installed."""
     return {*re.findall(r"\| +(\S+)$", text, re.MULTILINE)}
 
@@ -458,25 +470,27 @@ def imported(text):
 def test_loaded_packages_before_and_at_the_first_call(tmp_path):
     """Only the HTTP client's connections are loaded by the call."""
     timed = [sys.executable, "-X", "importtime"]
-    sdk = imported(subprocess.run([*timed, "-c", "import mcp.server.lowlevel"], capture_output=True, text=True).stderr)
+    sdk = list_imported(
+        subprocess.run([*timed, "-c", "import mcp.server.lowlevel"], capture_output=True, text=True).stderr
+    )
     variables = {"TTP_API_TOKEN": "ttp_" + "0123456789abcdef" * 3, "TTP_API_URL": "http://127.0.0.1:1/api"}
     variables |= {"TTP_STATE_DIR": str(tmp_path), "TTP_FAST_START": "off", "TZ": "UTC"}
     pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
     with (tmp_path / "errors").open("wb") as errors:
-        started = subprocess.Popen([*timed, "-m", "ttp_mcp"], env=environment(**variables), stderr=errors, **pipes)
+        started = subprocess.Popen([*timed, "-m", "ttp_mcp"], env=make_environment(**variables), stderr=errors, **pipes)
     with started:
         peer = Peer(started)
         open_session(peer)
-        before = imported((tmp_path / "errors").read_text())
-        peer.send(call(1, "list_integrations"))
-        assert text_of(peer.answer(1)).startswith("Accounts not listed: the API refused the connection.")
-        at_call = imported((tmp_path / "errors").read_text()) - before
+        before = list_imported((tmp_path / "errors").read_text())
+        peer.send(make_tool_call(1, "list_integrations"))
+        assert read_text(peer.answer(1)).startswith("Accounts not listed: the API refused the connection.")
+        at_call = list_imported((tmp_path / "errors").read_text()) - before
         started.stdin.close()
     assert {name.split(".")[1] for name in before if name.startswith("ttp_mcp.")} == BEFORE_CALL
     elsewhere = ELSEWHERE - {"ledger.store.sqlite"}
     assert not [name for name in before for other in elsewhere if f"{name}.".startswith(f"ttp_mcp.{other}.")]
-    assert packages(before) - packages(sdk) - BY_THE_ENVIRONMENT <= BESIDE_SDK
-    assert packages(at_call) <= HTTP_CLIENT | {"ttp_mcp"}
+    assert list_packages(before) - list_packages(sdk) - BY_THE_ENVIRONMENT <= BESIDE_SDK
+    assert list_packages(at_call) <= HTTP_CLIENT | {"ttp_mcp"}
     assert {name.rpartition(".")[0] for name in at_call if name.startswith("ttp_mcp")} <= {"ttp_mcp.api"}
 
 
@@ -496,7 +510,7 @@ def test_home_folder_that_cannot_be_written_shows_no_error(tmp_path, folder):
     tmp_path.chmod(0o500)
     home = "/proc/none" if folder == "missing" else str(tmp_path)
     for _ in range(2):
-        with program(home, python=python, HOME=home) as peer:
+        with start_program(home, python=python, HOME=home) as peer:
             start, tools = open_session(peer)
             assert start["result"]["serverInfo"]["name"]
             assert tools["result"]["tools"]

@@ -26,19 +26,19 @@ from tests.support.windows import (
 from tests.transports.stdio.handshake_fixture import (
     META,
     Session,
-    calling,
-    opening,
-    other_client,
-    request,
+    change_client,
+    make_call,
+    make_opening,
+    make_request,
     serve_session,
 )
 from tests.transports.stdio.stdio_fixture import (
     INITIALIZE,
     INITIALIZED,
-    call,
-    line,
     make_input,
-    small_server,
+    make_server,
+    make_tool_call,
+    to_line,
     wait_until_readable,
 )
 from ttp_mcp.factory import create_server
@@ -63,7 +63,7 @@ def server(settings, sandbox):
 
 
 @pytest.fixture
-def serve(tmp_path, server):
+def serve_messages(tmp_path, server):
     """Serve one session whose input is given as messages or bytes. Files replace pipes, since they hold everything."""
 
     async def run(messages, *, record=tmp_path / "record", key="key", threads=WINDOWS, server=server):
@@ -74,22 +74,22 @@ def serve(tmp_path, server):
 
 
 @pytest.mark.requirement("handshake.same")
-async def test_later_start_sends_the_same_bytes_without_the_real_server(serve, era, threads):
-    first = await serve(opening(era), threads=threads)
+async def test_later_start_sends_the_same_bytes_without_the_real_server(serve_messages, era, threads):
+    first = await serve_messages(make_opening(era), threads=threads)
     assert first.is_real
     assert sorted(answer["id"] for answer in first.answers if answer["id"] != "start") == [0, 1, 2, 3, 4]
-    later = await serve(opening(era), threads=threads)
+    later = await serve_messages(make_opening(era), threads=threads)
     assert not later.is_real
     assert sorted(later.lines) == sorted(first.lines)
-    plain = await serve(opening(era), record=None, threads=threads)
+    plain = await serve_messages(make_opening(era), record=None, threads=threads)
     assert sorted(plain.lines) == sorted(first.lines)
 
 
 @pytest.mark.requirement("handshake.same")
-async def test_request_ids_may_have_any_form(serve):
-    await serve(opening("legacy"))
-    renamed = [{**INITIALIZE, "id": 'ä"\\"'}, INITIALIZED, request(2**53, "tools/list"), request(-1, "ping")]
-    later = await serve(renamed)
+async def test_request_ids_may_have_any_form(serve_messages):
+    await serve_messages(make_opening("legacy"))
+    renamed = [{**INITIALIZE, "id": 'ä"\\"'}, INITIALIZED, make_request(2**53, "tools/list"), make_request(-1, "ping")]
+    later = await serve_messages(renamed)
     assert [answer["id"] for answer in later.answers] == ['ä"\\"', 2**53, -1]
     assert not later.is_real
 
@@ -99,28 +99,28 @@ ODD_IDS = [0, -1, 2**53, 10**30, "", " ", "\0", 'ä"\\', "\ud83d", "0", "x" * 40
 
 @pytest.mark.requirement("handshake.same")
 @pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: repr(odd)[:20])
-async def test_id_is_echoed_like_the_real_server_does(serve, odd):
-    messages = [*opening("legacy"), request(odd, "tools/list")]
-    plain = await serve(messages, record=None)
-    await serve(opening("legacy"))
-    later = await serve(messages)
+async def test_id_is_echoed_like_the_real_server_does(serve_messages, odd):
+    messages = [*make_opening("legacy"), make_request(odd, "tools/list")]
+    plain = await serve_messages(messages, record=None)
+    await serve_messages(make_opening("legacy"))
+    later = await serve_messages(messages)
     assert sorted(map(repr, later.answers)) == sorted(map(repr, plain.answers))
 
 
 @pytest.mark.requirement("handshake.same")
 @pytest.mark.parametrize("number", ["start", 0, "0"])
-async def test_requests_with_one_id_get_their_own_responses(serve, era, number):
+async def test_requests_with_one_id_get_their_own_responses(serve_messages, era, number):
     """Several requests in flight with one id all get a response, and later clients get their own."""
-    messages = [{**message, "id": number} if "id" in message else message for message in opening(era)]
-    plain = await serve(messages, record=None)
+    messages = [{**message, "id": number} if "id" in message else message for message in make_opening(era)]
+    plain = await serve_messages(messages, record=None)
     for _ in range(3):
-        assert sorted((await serve(messages)).lines) == sorted(plain.lines)
-    for session in ([*opening(era)[:-4], message] for message in opening(era)[-4:]):
-        plain = await serve(session, record=None)
-        assert sorted((await serve(session)).lines) == sorted(plain.lines)
+        assert sorted((await serve_messages(messages)).lines) == sorted(plain.lines)
+    for session in ([*make_opening(era)[:-4], message] for message in make_opening(era)[-4:]):
+        plain = await serve_messages(session, record=None)
+        assert sorted((await serve_messages(session)).lines) == sorted(plain.lines)
 
 
-def meta(era, **more):
+def make_meta(era, **more):
     """Return parameters with an era's metadata."""
     return {"_meta": {**(META["_meta"] if era == "modern" else {}), **more}}
 
@@ -129,81 +129,100 @@ TRACE = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 UNUSUAL = {
     "an unknown version": lambda era: [
         {**INITIALIZE, "params": INITIALIZE["params"] | {"protocolVersion": "1999-01-01"}},
-        request(1, "tools/list"),
+        make_request(1, "tools/list"),
     ],
-    "initialize twice": lambda era: [*opening(era), {**INITIALIZE, "id": "again"}, INITIALIZED, request(9, "ping")],
-    "initialized twice": lambda era: [*opening(era), INITIALIZED, *opening(era, first=11)[-4:]],
-    "initialized first": lambda era: [INITIALIZED, *opening(era)],
-    "ping first": lambda era: [request("first", "ping"), *opening(era)],
+    "initialize twice": lambda era: [
+        *make_opening(era),
+        {**INITIALIZE, "id": "again"},
+        INITIALIZED,
+        make_request(9, "ping"),
+    ],
+    "initialized twice": lambda era: [*make_opening(era), INITIALIZED, *make_opening(era, first=11)[-4:]],
+    "initialized first": lambda era: [INITIALIZED, *make_opening(era)],
+    "ping first": lambda era: [make_request("first", "ping"), *make_opening(era)],
     "ping first, then a call": lambda era: [
-        request("first", "ping"),
-        *opening(era),
-        calling(era, 9, "list_integrations"),
+        make_request("first", "ping"),
+        *make_opening(era),
+        make_call(era, 9, "list_integrations"),
     ],
-    "a list first": lambda era: [*opening(era)[-1:], *opening(era, first=11)],
-    "the other era later": lambda era: [*opening(era), *opening("legacy" if era == "modern" else "modern", first=11)],
-    "discover later": lambda era: [*opening(era), request(9, "server/discover", **META)],
+    "a list first": lambda era: [*make_opening(era)[-1:], *make_opening(era, first=11)],
+    "the other era later": lambda era: [
+        *make_opening(era),
+        *make_opening("legacy" if era == "modern" else "modern", first=11),
+    ],
+    "discover later": lambda era: [*make_opening(era), make_request(9, "server/discover", **META)],
     "a log level": lambda era: [
-        *opening(era),
-        request(9, "logging/setLevel", level="debug", **meta(era)),
-        request(10, "ping"),
+        *make_opening(era),
+        make_request(9, "logging/setLevel", level="debug", **make_meta(era)),
+        make_request(10, "ping"),
     ],
     "a subscription": lambda era: [
-        *opening(era),
-        request(9, "resources/subscribe", uri="ttp://history", **meta(era)),
-        request(10, "tools/list", **meta(era)),
+        *make_opening(era),
+        make_request(9, "resources/subscribe", uri="ttp://history", **make_meta(era)),
+        make_request(10, "tools/list", **make_meta(era)),
     ],
     "a cursor": lambda era: [
-        *opening(era),
-        request(9, "tools/list", cursor="2", **meta(era)),
-        request(10, "prompts/list", **meta(era)),
+        *make_opening(era),
+        make_request(9, "tools/list", cursor="2", **make_meta(era)),
+        make_request(10, "prompts/list", **make_meta(era)),
     ],
-    "an empty cursor": lambda era: [*opening(era), request(9, "tools/list", cursor=None, **meta(era))],
-    "progress": lambda era: [*opening(era), request(9, "tools/list", **meta(era, progressToken="p"))],
-    "progress of no form": lambda era: [*opening(era), request(9, "tools/list", **meta(era, progressToken=[1]))],
+    "an empty cursor": lambda era: [*make_opening(era), make_request(9, "tools/list", cursor=None, **make_meta(era))],
+    "progress": lambda era: [*make_opening(era), make_request(9, "tools/list", **make_meta(era, progressToken="p"))],
+    "progress of no form": lambda era: [
+        *make_opening(era),
+        make_request(9, "tools/list", **make_meta(era, progressToken=[1])),
+    ],
     "a trace": lambda era: [
-        *opening(era),
-        request(9, "tools/list", **meta(era, **TRACE)),
-        request(10, "ping", **meta(era)),
+        *make_opening(era),
+        make_request(9, "tools/list", **make_meta(era, **TRACE)),
+        make_request(10, "ping", **make_meta(era)),
     ],
-    "a trace first": lambda era: [request(9, "server/discover", **meta("modern", **TRACE)), *opening(era)[-4:]],
+    "a trace first": lambda era: [
+        make_request(9, "server/discover", **make_meta("modern", **TRACE)),
+        *make_opening(era)[-4:],
+    ],
     "cancelled": lambda era: [
-        *opening(era),
+        *make_opening(era),
         {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}},
-        calling(era, 1, "list_integrations"),
+        make_call(era, 1, "list_integrations"),
     ],
     "an answer that belongs to no request": lambda era: [
-        *opening(era),
+        *make_opening(era),
         {"jsonrpc": "2.0", "id": 1, "result": {}},
-        request(9, "ping"),
+        make_request(9, "ping"),
     ],
 }
 
 
 @pytest.mark.requirement("handshake.same")
-async def test_unusual_session_gets_the_responses_of_the_real_server(serve, era):
+async def test_unusual_session_gets_the_responses_of_the_real_server(serve_messages, era):
     """All share one record, so an entry left by one session would show in another."""
     sessions = {name: make(era) for name, make in UNUSUAL.items()}
-    plain = {name: sorted((await serve(messages, record=None)).lines) for name, messages in sessions.items()}
+    plain = {name: sorted((await serve_messages(messages, record=None)).lines) for name, messages in sessions.items()}
     for _ in range(3):
         for name, messages in sessions.items():
-            assert sorted((await serve(messages)).lines) == plain[name], name
+            assert sorted((await serve_messages(messages)).lines) == plain[name], name
 
 
 @pytest.mark.requirement("handshake.record")
-async def test_metadata_that_differs_in_each_session_is_not_recorded(serve, era, tmp_path):
+async def test_metadata_that_differs_in_each_session_is_not_recorded(serve_messages, era, tmp_path):
     """A client that traces its requests would fill the record with responses that no later session can use."""
-    await serve(opening(era))
+    await serve_messages(make_opening(era))
     before = (tmp_path / "record").read_bytes()
     for number in range(3):
-        await serve(
+        await serve_messages(
             [
-                *opening(era),
-                request(9, "tools/list", **meta(era, progressToken=number)),
-                request(10, "ping", **meta(era)),
+                *make_opening(era),
+                make_request(9, "tools/list", **make_meta(era, progressToken=number)),
+                make_request(10, "ping", **make_meta(era)),
             ]
         )
-        await serve([request(9, "server/discover", **meta("modern", traceparent=str(number))), *opening("modern")[-4:]])
+        await serve_messages(
+            [
+                make_request(9, "server/discover", **make_meta("modern", traceparent=str(number))),
+                *make_opening("modern")[-4:],
+            ]
+        )
     assert (tmp_path / "record").read_bytes() == before
 
 
@@ -242,7 +261,7 @@ PATIENCE = 20
 needs_packets = pytest.mark.skipif(sys.platform != "linux", reason="sockets that keep what was sent together")
 
 
-def raw(messages):
+def encode_messages(messages):
     """Encode messages with unescaped characters of several bytes."""
     text = "".join(json.dumps(message, ensure_ascii=False) + "\n" for message in messages)
     return text.replace('"peer"', '"pëer 🎉 \u2028"').encode()
@@ -250,10 +269,10 @@ def raw(messages):
 
 @needs_packets
 @pytest.mark.requirement("handshake.same")
-async def test_messages_may_be_cut_at_every_byte(serve, serve_pieces, era):
+async def test_messages_may_be_cut_at_every_byte(serve_messages, serve_pieces, era):
     """Also inside a character; each byte may arrive alone."""
-    data = raw(opening(era)[:4])
-    expected = await serve(data)
+    data = encode_messages(make_opening(era)[:4])
+    expected = await serve_messages(data)
     for cut in range(1, len(data)):
         session = await serve_pieces([data[:cut], data[cut:]])
         assert not session.is_real
@@ -263,10 +282,13 @@ async def test_messages_may_be_cut_at_every_byte(serve, serve_pieces, era):
 
 @needs_packets
 @pytest.mark.requirement("handshake.hand-over")
-async def test_first_call_may_be_cut_at_every_byte(serve, serve_pieces):
-    begin, later = raw(opening("legacy")[:3]), raw([request(9, "tools/call", name="🎉"), request(10, "ping")])
-    await serve(begin)
-    expected = await serve(begin + later, record=None)
+async def test_first_call_may_be_cut_at_every_byte(serve_messages, serve_pieces):
+    begin, later = (
+        encode_messages(make_opening("legacy")[:3]),
+        encode_messages([make_request(9, "tools/call", name="🎉"), make_request(10, "ping")]),
+    )
+    await serve_messages(begin)
+    expected = await serve_messages(begin + later, record=None)
     for cut in range(len(later)):
         session = await serve_pieces([begin + later[:cut], later[cut:]])
         assert session.is_real
@@ -283,50 +305,50 @@ async def test_first_call_may_be_cut_at_every_byte(serve, serve_pieces):
         lambda message: json.dumps(message).replace("/", "\\/").encode() + b"\n",
     ],
 )
-async def test_message_is_the_same_however_it_is_written(serve, era, write):
-    data = b"".join(map(write, opening(era)))
-    plain = await serve(data, record=None)
-    await serve(opening(era))
-    later = await serve(data)
+async def test_message_is_the_same_however_it_is_written(serve_messages, era, write):
+    data = b"".join(map(write, make_opening(era)))
+    plain = await serve_messages(data, record=None)
+    await serve_messages(make_opening(era))
+    later = await serve_messages(data)
     assert not later.is_real
     assert sorted(later.lines) == sorted(plain.lines)
 
 
 @pytest.mark.requirement("handshake.hand-over")
-async def test_pipelined_session_is_answered_once_in_the_right_state(serve, era, threads):
+async def test_pipelined_session_is_answered_once_in_the_right_state(serve_messages, era, threads):
     """The call needs the handshake of 2025, or the era of the first request; replayed responses aren't repeated."""
-    messages = [*opening(era), calling(era, 9, "list_integrations")]
-    plain = await serve(messages, record=None, threads=threads)
-    await serve(messages, threads=threads)
-    later = await serve(messages, threads=threads)
+    messages = [*make_opening(era), make_call(era, 9, "list_integrations")]
+    plain = await serve_messages(messages, record=None, threads=threads)
+    await serve_messages(messages, threads=threads)
+    later = await serve_messages(messages, threads=threads)
     assert later.is_real
     assert sorted(later.lines) == sorted(plain.lines)
     assert later.answers[-1]["id"] == 9
 
 
 @pytest.mark.requirement("handshake.hand-over")
-async def test_session_cut_anywhere_is_answered_once(serve, era):
+async def test_session_cut_anywhere_is_answered_once(serve_messages, era):
     """The input ends after each message, with and without its line end, and after half of it."""
-    messages = [*opening(era), calling(era, 9, "list_integrations"), *opening(era, first=11)[-4:]]
-    await serve(opening(era))
+    messages = [*make_opening(era), make_call(era, 9, "list_integrations"), *make_opening(era, first=11)[-4:]]
+    await serve_messages(make_opening(era))
     for size in range(len(messages) + 1):
-        whole = b"".join(map(line, messages[:size]))
-        rest = line(messages[size])[:30] if size < len(messages) else b""
+        whole = b"".join(map(to_line, messages[:size]))
+        rest = to_line(messages[size])[:30] if size < len(messages) else b""
         for data in (whole, whole[:-1], whole + rest):
             asked = Counter(message["id"] for message in messages[:size] if "id" in message)
-            answered = Counter(answer["id"] for answer in (await serve(data)).answers)
+            answered = Counter(answer["id"] for answer in (await serve_messages(data)).answers)
             answered.pop(None, 0)  # the error for half a message
             assert answered == asked, data
 
 
 @pytest.mark.requirement("handshake.hand-over")
-async def test_hand_over_keeps_the_clients_capabilities(tmp_path, serve):
+async def test_hand_over_keeps_the_clients_capabilities(tmp_path, serve_messages):
     """A tool prompts the client, which needs a handshake that declares this capability."""
-    server = small_server(None)._lowlevel_server
+    server = make_server(None)._lowlevel_server
     reply = {"jsonrpc": "2.0", "id": 1, "result": {"action": "accept", "content": {"yes": True}}}
-    messages = [INITIALIZE, INITIALIZED, call(9, "ask"), reply]
-    await serve(messages[:2], server=server)
-    answers = (await serve(messages, server=server)).answers
+    messages = [INITIALIZE, INITIALIZED, make_tool_call(9, "ask"), reply]
+    await serve_messages(messages[:2], server=server)
+    answers = (await serve_messages(messages, server=server)).answers
     assert [answer for answer in answers if answer.get("method") == "elicitation/create"]
     assert [answer["id"] for answer in answers if "result" in answer] == ["start", 9]
 
@@ -335,7 +357,7 @@ REASON = {"code": -32603, "message": "The server can't start: it is broken. Noth
 
 
 @pytest.fixture
-def refuse(tmp_path, threads):
+def refuse_session(tmp_path, threads):
     """Replay the session that a file holds, and refuse its rest as a server that can't start does."""
 
     def run(data):
@@ -351,15 +373,15 @@ def refuse(tmp_path, threads):
 
 
 @pytest.mark.requirement("fast-start.end")
-async def test_failed_start_answers_each_request_that_is_not_cancelled_once(serve, refuse, era):
+async def test_failed_start_answers_each_request_that_is_not_cancelled_once(serve_messages, refuse_session, era):
     """No replayed response is repeated, unreadable lines are skipped, and the last line needs no end."""
-    replayed = await serve(opening(era))
+    replayed = await serve_messages(make_opening(era))
     cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 10}}
     skipped = [b"nonsense\n", b"[]\n", b"[" * 5000 + b"\n", b"\xff\n", b"\n", b'{"jsonrpc":"2.0","id":1,"result":{}}\n']
     skipped += [INITIALIZED, cancelled, {**cancelled, "params": {}}, {**cancelled, "params": None}]
-    asked = [calling(era, number, "list_posts") for number in (9, 10, "x", 9)]
-    messages = [*opening(era), asked[0], *skipped, *asked[1:], cancelled, *skipped]
-    session = refuse(b"".join(map(line, messages)) + line(request("\ud83d", "ping"))[:-1])
+    asked = [make_call(era, number, "list_posts") for number in (9, 10, "x", 9)]
+    messages = [*make_opening(era), asked[0], *skipped, *asked[1:], cancelled, *skipped]
+    session = refuse_session(b"".join(map(to_line, messages)) + to_line(make_request("\ud83d", "ping"))[:-1])
     number_replayed = len(replayed.lines)
     assert sorted(session.lines[:number_replayed]) == sorted(replayed.lines)
     assert session.answers[number_replayed:] == [
@@ -368,7 +390,7 @@ async def test_failed_start_answers_each_request_that_is_not_cancelled_once(serv
 
 
 @pytest.fixture
-def refused(tmp_path, threads, monkeypatch):
+def refusal_pipes(tmp_path, threads, monkeypatch):
     """Replay a session over pipes and refuse its rest in a thread: the client's ends of the pipes, and the thread.
 
     The parent process is checked all the time.
@@ -406,15 +428,18 @@ def read_message(taken):
 
 
 @pytest.mark.requirement("fast-start.end")
-async def test_failed_start_answers_until_the_input_ends(serve, refused):
+async def test_failed_start_answers_until_the_input_ends(serve_messages, refusal_pipes):
     """However late and in however many pieces a request arrives."""
-    await serve(opening("legacy")[:1])
-    given, taken, server = refused
-    given.write(line(INITIALIZE))
+    await serve_messages(make_opening("legacy")[:1])
+    given, taken, server = refusal_pipes
+    given.write(to_line(INITIALIZE))
     server.start()
     assert read_message(taken)["id"] == "start"
     for number in range(9, 12):
-        for piece in (line(call(number, "list_posts"))[:30], line(call(number, "list_posts"))[30:]):
+        for piece in (
+            to_line(make_tool_call(number, "list_posts"))[:30],
+            to_line(make_tool_call(number, "list_posts"))[30:],
+        ):
             given.write(piece)
         assert read_message(taken) == {"jsonrpc": "2.0", "id": number, "error": REASON}
     given.write(b"{" * 1000)
@@ -424,23 +449,28 @@ async def test_failed_start_answers_until_the_input_ends(serve, refused):
 
 
 @pytest.mark.requirement("fast-start.end")
-async def test_failed_start_ends_when_its_output_breaks(serve, refused):
-    await serve(opening("legacy")[:1])
-    given, taken, server = refused
-    given.write(line(INITIALIZE))
+async def test_failed_start_ends_when_its_output_breaks(serve_messages, refusal_pipes):
+    await serve_messages(make_opening("legacy")[:1])
+    given, taken, server = refusal_pipes
+    given.write(to_line(INITIALIZE))
     server.start()
     read_message(taken)
     taken.close()
-    given.write(line(call(9, "list_posts")))
+    given.write(to_line(make_tool_call(9, "list_posts")))
     end_thread(server)
 
 
 @pytest.mark.requirement("fast-start.end")
-async def test_failed_start_reads_no_endless_line(serve, refuse):
+async def test_failed_start_reads_no_endless_line(serve_messages, refuse_session):
     """A later request isn't answered: what is read of a line is bounded."""
-    replayed = await serve(opening("legacy"))
-    messages = [*opening("legacy"), call(9, "list_posts"), b"x" * 3_000_000 + b"\n", call(10, "list_posts")]
-    session = refuse(b"".join(map(line, messages)))
+    replayed = await serve_messages(make_opening("legacy"))
+    messages = [
+        *make_opening("legacy"),
+        make_tool_call(9, "list_posts"),
+        b"x" * 3_000_000 + b"\n",
+        make_tool_call(10, "list_posts"),
+    ]
+    session = refuse_session(b"".join(map(to_line, messages)))
     assert [answer["id"] for answer in session.answers[len(replayed.lines) :]] == [9]
 
 
@@ -501,11 +531,11 @@ def test_replay_ends_if_the_parent_is_not_that_of_the_start(tmp_path):
         pytest.param(b"x" * (LINE_BYTES + 1), id="a line over the limit"),
     ],
 )
-async def test_other_lines_go_to_the_real_server(serve, odd):
-    data = b"".join(map(line, opening("legacy")[:4])) + odd + b"\n" + line(request(9, "ping"))
-    plain = await serve(data, record=None)
-    await serve(opening("legacy"))
-    later = await serve(data)
+async def test_other_lines_go_to_the_real_server(serve_messages, odd):
+    data = b"".join(map(to_line, make_opening("legacy")[:4])) + odd + b"\n" + to_line(make_request(9, "ping"))
+    plain = await serve_messages(data, record=None)
+    await serve_messages(make_opening("legacy"))
+    later = await serve_messages(data)
     assert later.is_real
     assert sorted(later.lines) == sorted(plain.lines)
 
@@ -514,50 +544,57 @@ async def test_other_lines_go_to_the_real_server(serve, odd):
 @pytest.mark.parametrize(
     "messages",
     [
-        [request(1, "tools/list")],
-        [request(1, "ping"), request(2, "tools/list", **META)],
-        [request(1, "tools/list", _meta={**META["_meta"], "io.modelcontextprotocol/protocolVersion": "1999-01-01"})],
-        [request(1, "server/discover", **META), INITIALIZE],
-        [INITIALIZE, request(1, "tools/list", **META)],
+        [make_request(1, "tools/list")],
+        [make_request(1, "ping"), make_request(2, "tools/list", **META)],
+        [
+            make_request(
+                1, "tools/list", _meta={**META["_meta"], "io.modelcontextprotocol/protocolVersion": "1999-01-01"}
+            )
+        ],
+        [make_request(1, "server/discover", **META), INITIALIZE],
+        [INITIALIZE, make_request(1, "tools/list", **META)],
     ],
 )
-async def test_error_is_never_replayed(serve, messages):
-    plain = await serve(messages, record=None)
+async def test_error_is_never_replayed(serve_messages, messages):
+    plain = await serve_messages(messages, record=None)
     assert "error" in plain.answers[-1]
     for _ in range(2):
-        again = await serve(messages)
+        again = await serve_messages(messages)
         assert again.is_real
         assert again.lines == plain.lines
 
 
 @pytest.mark.requirement("handshake.doubt")
-async def test_response_is_replayed_only_to_matching_clients(serve):
+async def test_response_is_replayed_only_to_matching_clients(serve_messages):
     """Clients differ in version and capabilities; each gets its own responses, and both are recorded."""
-    old = [{**INITIALIZE, "params": INITIALIZE["params"] | {"protocolVersion": "2024-11-05"}}, *opening("legacy")[1:]]
-    sessions = (opening("legacy"), old, opening("modern"), other_client(opening("legacy")))
-    first = [await serve(messages) for messages in sessions]
+    old = [
+        {**INITIALIZE, "params": INITIALIZE["params"] | {"protocolVersion": "2024-11-05"}},
+        *make_opening("legacy")[1:],
+    ]
+    sessions = (make_opening("legacy"), old, make_opening("modern"), change_client(make_opening("legacy")))
+    first = [await serve_messages(messages) for messages in sessions]
     assert all(session.is_real for session in first)
-    later = [await serve(messages) for messages in sessions]
+    later = [await serve_messages(messages) for messages in sessions]
     assert not any(session.is_real for session in later)
     assert [sorted(session.lines) for session in later] == [sorted(session.lines) for session in first]
     assert first[0].of("start") != first[1].of("start")
 
 
 @pytest.mark.requirement("handshake.doubt")
-async def test_nothing_is_recorded_after_another_message(serve):
-    messages = [*opening("legacy")[:3], calling("legacy", 9, "list_integrations"), *opening("legacy")[3:]]
-    await serve(messages)
-    later = await serve(opening("legacy"))
+async def test_nothing_is_recorded_after_another_message(serve_messages):
+    messages = [*make_opening("legacy")[:3], make_call("legacy", 9, "list_integrations"), *make_opening("legacy")[3:]]
+    await serve_messages(messages)
+    later = await serve_messages(make_opening("legacy"))
     assert later.is_real
     assert [answer["id"] for answer in later.answers][:2] == ["start", 0]
 
 
 @pytest.mark.requirement("handshake.doubt")
-@pytest.mark.parametrize("later", [calling("legacy", 1, "list_integrations"), request(1, "prompts/list")])
+@pytest.mark.parametrize("later", [make_call("legacy", 1, "list_integrations"), make_request(1, "prompts/list")])
 def test_response_to_an_id_of_two_requests_is_not_recorded(tmp_path, later):
     handshake = Handshake(tmp_path / "record", "key")
-    assert handshake.observe(line(request(1, "tools/list")))
-    assert not handshake.observe(line(later))
+    assert handshake.observe(to_line(make_request(1, "tools/list")))
+    assert not handshake.observe(to_line(later))
     assert not handshake.is_answered(1, {"content": []})
     assert not Handshake(tmp_path / "record", "key").can_replay
 
@@ -581,8 +618,8 @@ def write_long_record(path):
         lambda path: write_long_record(path),
     ],
 )
-async def test_damaged_record_is_ignored(serve, tmp_path, damage):
-    await counts_as_none(serve, tmp_path / "record", damage)
+async def test_damaged_record_is_ignored(serve_messages, tmp_path, damage):
+    await check_invalid_record(serve_messages, tmp_path / "record", damage)
 
 
 @pytest.mark.requirement("handshake.record")
@@ -597,19 +634,19 @@ async def test_damaged_record_is_ignored(serve, tmp_path, damage):
         pytest.param(lambda path: os.chown(path, 12345, -1), marks=needs_root),
     ],
 )
-async def test_record_that_others_can_change_is_ignored(serve, tmp_path, damage):
-    await counts_as_none(serve, tmp_path / "record", damage)
+async def test_record_that_others_can_change_is_ignored(serve_messages, tmp_path, damage):
+    await check_invalid_record(serve_messages, tmp_path / "record", damage)
 
 
-async def counts_as_none(serve, record, damage):
+async def check_invalid_record(serve_messages, record, damage):
     """Check that a start with an invalid record uses the real server, and replaces the record."""
-    plain = await serve(opening("legacy"))
+    plain = await serve_messages(make_opening("legacy"))
     damage(record)
-    later = await serve(opening("legacy"))
+    later = await serve_messages(make_opening("legacy"))
     assert later.is_real
     assert sorted(later.lines) == sorted(plain.lines)
     # The record has been replaced, unless it is a folder.
-    assert (await serve(opening("legacy"))).is_real == record.is_dir()
+    assert (await serve_messages(make_opening("legacy"))).is_real == record.is_dir()
 
 
 @pytest.mark.requirement("handshake.record")
@@ -621,45 +658,45 @@ async def counts_as_none(serve, record, damage):
         pytest.param(lambda place, other: place.hardlink_to(other), marks=needs_links),
     ],
 )
-async def test_file_that_a_killed_process_left_is_replaced(serve, tmp_path, leave):
+async def test_file_that_a_killed_process_left_is_replaced(serve_messages, tmp_path, leave):
     """So is a link that another user put there; the file that it leads to is unchanged."""
     (tmp_path / "other").write_bytes(b"another file")
     leave(tmp_path / "record.new", tmp_path / "other")
-    await serve(opening("legacy"))
-    assert not (await serve(opening("legacy"))).is_real
+    await serve_messages(make_opening("legacy"))
+    assert not (await serve_messages(make_opening("legacy"))).is_real
     assert (tmp_path / "other").read_bytes() == b"another file"
     assert not (tmp_path / "record.new").exists()
 
 
 @pytest.mark.requirement("handshake.record")
-async def test_record_of_another_start_is_ignored(serve):
-    await serve(opening("legacy"))
-    assert (await serve(opening("legacy"), key="other")).is_real
+async def test_record_of_another_start_is_ignored(serve_messages):
+    await serve_messages(make_opening("legacy"))
+    assert (await serve_messages(make_opening("legacy"), key="other")).is_real
 
 
 @pytest.mark.requirement("handshake.record")
-async def test_server_works_without_a_writable_folder(serve, tmp_path):
+async def test_server_works_without_a_writable_folder(serve_messages, tmp_path):
     (tmp_path / "file").touch()
     for _ in range(2):
-        session = await serve(opening("legacy"), record=tmp_path / "file" / "record")
+        session = await serve_messages(make_opening("legacy"), record=tmp_path / "file" / "record")
         assert session.is_real
         assert len(session.answers) == 6
 
 
 @pytest.mark.requirement("handshake.record")
-async def test_concurrent_recordings_are_merged(serve, tmp_path, server):
+async def test_concurrent_recordings_are_merged(serve_messages, tmp_path, server):
     """Both read the empty record before either writes."""
     both = [Handshake(tmp_path / "record", "key") for _ in range(2)]
-    clients = [opening("legacy"), other_client(opening("legacy"))]
-    plain = await serve(clients[0], record=None)
+    clients = [make_opening("legacy"), change_client(make_opening("legacy"))]
+    plain = await serve_messages(clients[0], record=None)
     for number in range(len(clients[0])):
         for handshake, messages in zip(both, clients, strict=True):
             message = messages[number]
-            assert handshake.observe(line(message))
+            assert handshake.observe(to_line(message))
             if "id" in message:
                 assert not handshake.is_answered(message["id"], plain.of(message["id"])["result"])
     for messages in clients:
-        assert not (await serve(messages)).is_real
+        assert not (await serve_messages(messages)).is_real
 
 
 @pytest.mark.requirement("handshake.record")
@@ -669,7 +706,7 @@ async def test_record_stays_small_and_keeps_the_latest_clients(tmp_path, in_one_
     handshake = Handshake(path, "key")
     for number in range(30):
         handshake = handshake if in_one_session else Handshake(path, "key")
-        assert handshake.observe(line(request(1, "initialize", name=number)))
+        assert handshake.observe(to_line(make_request(1, "initialize", name=number)))
         handshake.is_answered(1, {"text": "x" * 50_000})
         assert Handshake(path, "key").can_replay
     assert path.stat().st_size <= 512 * 1024
@@ -683,7 +720,7 @@ def test_record_of_any_size_can_be_replayed(tmp_path):
     for size in range(424_000, 424_300, 20):
         for length, method in ((100_000, "ping"), (size, "tools/list")):
             handshake = Handshake(tmp_path / "record", "key")
-            assert handshake.observe(line(request(1, method)))
+            assert handshake.observe(to_line(make_request(1, method)))
             handshake.is_answered(1, "x" * length)
         assert "x" * size in (tmp_path / "record").read_text()
         assert Handshake(tmp_path / "record", "key").can_replay
@@ -692,9 +729,9 @@ def test_record_of_any_size_can_be_replayed(tmp_path):
 
 @waits_for_pipes
 @pytest.mark.requirement("handshake.same")
-async def test_replay_waits_for_a_client_that_does_not_read(serve, tmp_path):
+async def test_replay_waits_for_a_client_that_does_not_read(serve_messages, tmp_path):
     """Its output is full and shared with a program that doesn't wait for it."""
-    expected = await serve(opening("legacy"))
+    expected = await serve_messages(make_opening("legacy"))
     peer_output, output_fd = os.pipe()
     os.set_blocking(output_fd, False)
     with pytest.raises(BlockingIOError):

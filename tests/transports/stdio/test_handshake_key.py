@@ -12,8 +12,8 @@ from keyring.backends.fail import Keyring as NoKeyring
 
 from tests.support.windows import has_mode, skip_on_windows
 from tests.test_config import VALID
-from tests.transports.stdio.handshake_fixture import opening, read_answers, record_answer, serve_session
-from tests.transports.stdio.stdio_fixture import call
+from tests.transports.stdio.handshake_fixture import make_opening, read_answers, record_answer, serve_session
+from tests.transports.stdio.stdio_fixture import make_tool_call
 from ttp_mcp.cli import build_parser
 from ttp_mcp.cli.serve import settings_of
 from ttp_mcp.config import SETTINGS
@@ -53,7 +53,7 @@ def environ(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def start(environ):
+def start_handshake(environ):
     """Finds the handshake of a start with these arguments and variables."""
 
     def find(*words, **variables):
@@ -68,7 +68,7 @@ def start(environ):
 
 
 @pytest.fixture
-def serve(environ, tmp_path, sandbox):
+def serve_sessions(environ, tmp_path, sandbox):
     """Serves one session of each era as `ttp-mcp WORDS` does with these variables; the lines of both, and whether they were real."""
 
     async def run(*words, with_record=True, **variables):
@@ -80,7 +80,7 @@ def serve(environ, tmp_path, sandbox):
         sessions = []
         for era in ("legacy", "modern"):
             handshake = find_handshake(words) if with_record and settings.fast_start else None
-            sessions.append(await serve_session(server, opening(era), tmp_path, handshake))
+            sessions.append(await serve_session(server, make_opening(era), tmp_path, handshake))
         environ.clear()
         environ.update(before)
         return [sorted(session.lines) for session in sessions], [session.is_real for session in sessions]
@@ -89,16 +89,16 @@ def serve(environ, tmp_path, sandbox):
 
 
 @pytest.mark.requirement("handshake.key")
-async def test_later_start_with_each_setting_answers_as_the_real_server(serve):
+async def test_later_start_with_each_setting_answers_as_the_real_server(serve_sessions):
     """All records are in one folder, so a record of other settings would be found."""
     values = [*VALUES.items(), ("TTP_ACCESS", "draft"), ("TTP_CONFIRM", "off"), ("TTP_LOG_LEVEL", "DEBUG")]
     values = [(name, value) for name, value in values if name != "TTP_STATE_DIR"]
-    base, _ = await serve(with_record=False)
+    base, _ = await serve_sessions(with_record=False)
     different = set()
     for name, value in values:
-        plain, _ = await serve(with_record=False, **{name: value})
+        plain, _ = await serve_sessions(with_record=False, **{name: value})
         for _ in range(2):
-            answers, is_real = await serve(**{name: value})
+            answers, is_real = await serve_sessions(**{name: value})
             assert answers == plain, name
         may_replay = name not in {*handshakes.REFUSED_VARIABLES, "TTP_FAST_START"}
         assert is_real == [not may_replay] * 2, name
@@ -109,22 +109,22 @@ async def test_later_start_with_each_setting_answers_as_the_real_server(serve):
 
 @pytest.mark.requirement("handshake.key")
 @pytest.mark.parametrize("words", [["--sandbox"], ["--profile", "brand-b"], ["--log-level", "DEBUG"]])
-async def test_later_start_with_each_argument_answers_as_the_real_server(serve, words):
-    await serve()
-    plain, _ = await serve(*words, with_record=False)
-    assert await serve(*words) == (plain, [True, True])
-    assert await serve(*words) == (plain, [False, False])
+async def test_later_start_with_each_argument_answers_as_the_real_server(serve_sessions, words):
+    await serve_sessions()
+    plain, _ = await serve_sessions(*words, with_record=False)
+    assert await serve_sessions(*words) == (plain, [True, True])
+    assert await serve_sessions(*words) == (plain, [False, False])
 
 
 @pytest.mark.requirement("handshake.key")
-def test_each_setting_but_a_token_has_a_record_of_its_own(start):
-    record_answer(start())
-    assert start().can_replay
-    assert start(**dict.fromkeys(handshakes.TOKEN_VARIABLES, "")).can_replay
+def test_each_setting_but_a_token_has_a_record_of_its_own(start_handshake):
+    record_answer(start_handshake())
+    assert start_handshake().can_replay
+    assert start_handshake(**dict.fromkeys(handshakes.TOKEN_VARIABLES, "")).can_replay
     for name in IN_KEY:
         for value in (VALUES[name], ""):
-            assert not start(**{name: value}).can_replay, name
-    assert not start(TTP_A_LATER_SETTING="1").can_replay
+            assert not start_handshake(**{name: value}).can_replay, name
+    assert not start_handshake(TTP_A_LATER_SETTING="1").can_replay
 
 
 def save_other_login(environ):
@@ -172,43 +172,43 @@ NOT_IN_KEY = {
 
 @pytest.mark.requirement("handshake.key")
 @pytest.mark.parametrize("change", NOT_IN_KEY.values(), ids=NOT_IN_KEY)
-async def test_settings_outside_the_key_change_no_response(serve, environ, change):
-    await serve()
+async def test_settings_outside_the_key_change_no_response(serve_sessions, environ, change):
+    await serve_sessions()
     change(environ)
-    plain, _ = await serve(with_record=False)
-    assert await serve() == (plain, [False, False])
+    plain, _ = await serve_sessions(with_record=False)
+    assert await serve_sessions() == (plain, [False, False])
 
 
 @pytest.mark.requirement("handshake.key")
 @pytest.mark.parametrize("value", [TOKEN, OTHER_TOKEN, "malformed", "${TTP_API_TOKEN}", "your token here", '"', " "])
-async def test_no_response_depends_on_a_token(serve, value):
+async def test_no_response_depends_on_a_token(serve_sessions, value):
     """Nor on its form or source."""
-    without, _ = await serve(with_record=False)
-    await serve(TTP_API_TOKEN=TOKEN)
+    without, _ = await serve_sessions(with_record=False)
+    await serve_sessions(TTP_API_TOKEN=TOKEN)
     for name in sorted(handshakes.TOKEN_VARIABLES):
-        answers, _ = await serve(**{name: value})
+        answers, _ = await serve_sessions(**{name: value})
         assert answers == without
-    assert (await serve(TTP_API_TOKEN=OTHER_TOKEN))[1] == [False, False]
+    assert (await serve_sessions(TTP_API_TOKEN=OTHER_TOKEN))[1] == [False, False]
 
 
 @pytest.mark.requirement("handshake.key")
-async def test_no_response_depends_on_the_time(serve, settings, tmp_path):
+async def test_no_response_depends_on_the_time(serve_sessions, settings, tmp_path):
     """Nor on posts, which are dated from the day of the workspace."""
     taken = []
     for days in (0, 40, 400):
         with Sandbox(clock=ManualClock(datetime(2026, 11, 24, 8, 2, tzinfo=UTC) + timedelta(days=days))) as sandbox:
             server = create_server(settings, sandbox, now=sandbox.clock.now).server
             taken.append(
-                [(await serve_session(server, opening(era), tmp_path, None)).lines for era in ("legacy", "modern")]
+                [(await serve_session(server, make_opening(era), tmp_path, None)).lines for era in ("legacy", "modern")]
             )
     assert taken[0] == taken[1] == taken[2]
 
 
 @pytest.mark.requirement("handshake.key")
-def test_start_of_another_python_or_with_other_flags_has_another_record(start, monkeypatch):
+def test_start_of_another_python_or_with_other_flags_has_another_record(start_handshake, monkeypatch):
     """`python -OO` drops docstrings, which are the descriptions of tools."""
-    record_answer(start())
-    assert not start("--transport", "http").can_replay
+    record_answer(start_handshake())
+    assert not start_handshake("--transport", "http").can_replay
     for name, value in (
         ("version", "3.99.0"),
         ("platform", "other"),
@@ -217,59 +217,61 @@ def test_start_of_another_python_or_with_other_flags_has_another_record(start, m
     ):
         with monkeypatch.context() as patch:
             patch.setattr(sys, name, value)
-            assert not start().can_replay, name
-    assert start().can_replay
+            assert not start_handshake().can_replay, name
+    assert start_handshake().can_replay
 
 
 @pytest.mark.requirement("handshake.key")
-def test_another_version_of_the_program_or_of_any_distribution_has_another_record(start, tmp_path, monkeypatch):
+def test_another_version_of_the_program_or_of_any_distribution_has_another_record(
+    start_handshake, tmp_path, monkeypatch
+):
     site = tmp_path / "site"
     (site / "mcp-2.3.0.dist-info").mkdir(parents=True)
     monkeypatch.syspath_prepend(site)
-    record_answer(start())
+    record_answer(start_handshake())
     (site / "mcp-2.3.0.dist-info").rename(site / "mcp-2.3.1.dist-info")
-    assert not start().can_replay
+    assert not start_handshake().can_replay
     (site / "mcp-2.3.1.dist-info").rename(site / "mcp-2.3.0.dist-info")
-    assert start().can_replay
+    assert start_handshake().can_replay
     (site / "a_plugin-1.0.dist-info").mkdir()
-    assert not start().can_replay
+    assert not start_handshake().can_replay
     (site / "a_plugin-1.0.dist-info").rmdir()
     (site / "an_old_plugin-1.0.egg-info").mkdir()
-    assert not start().can_replay
+    assert not start_handshake().can_replay
     (site / "an_old_plugin-1.0.egg-info").rmdir()
     (site / "a_cache").mkdir()
-    assert start().can_replay
+    assert start_handshake().can_replay
     os.utime(site / "mcp-2.3.0.dist-info", (1, 1))  # installed again under the same version
-    assert not start().can_replay
+    assert not start_handshake().can_replay
     module = tmp_path / "ttp_mcp" / "transports" / "stdio" / "handshake.py"
     module.parent.mkdir(parents=True)
     module.touch()
     monkeypatch.setattr(handshakes, "__file__", str(module))
-    record_answer(start())
+    record_answer(start_handshake())
     (module.parent / "__pycache__").mkdir()
     (module.parent / "__pycache__" / "handshake.pyc").touch()
-    assert start().can_replay
+    assert start_handshake().can_replay
     for place in (tmp_path / "ttp_mcp", module.parent):
         (place / "rules.json").touch()
-        assert not start().can_replay
+        assert not start_handshake().can_replay
         (place / "rules.json").unlink()
-    assert start().can_replay
+    assert start_handshake().can_replay
 
 
 @pytest.mark.requirement("handshake.no-secret")
-def test_token_changes_no_record_and_other_secrets_forbid_one(start):
-    record_answer(start(TTP_API_TOKEN=TOKEN))
-    assert start(TTP_API_TOKEN=OTHER_TOKEN).can_replay
-    assert start(TTP_SERVER_KEY="k" * 40) is None
-    assert start(TTP_STATE_URL="postgresql://user:password@host/db") is None
+def test_token_changes_no_record_and_other_secrets_forbid_one(start_handshake):
+    record_answer(start_handshake(TTP_API_TOKEN=TOKEN))
+    assert start_handshake(TTP_API_TOKEN=OTHER_TOKEN).can_replay
+    assert start_handshake(TTP_SERVER_KEY="k" * 40) is None
+    assert start_handshake(TTP_STATE_URL="postgresql://user:password@host/db") is None
     secrets = {name for setting in SETTINGS if setting.secret for name in (setting.name, *setting.aliases)}
     assert secrets == handshakes.TOKEN_VARIABLES | handshakes.REFUSED_VARIABLES
 
 
 @pytest.mark.requirement("handshake.no-secret")
-async def test_record_contains_only_what_every_user_gets(start, tmp_path, settings, sandbox):
+async def test_record_contains_only_what_every_user_gets(start_handshake, tmp_path, settings, sandbox):
     """It is the same with and without a token and posts."""
-    record_answer(start(TTP_API_TOKEN=TOKEN, TTP_ORG_ID="org_private"))
+    record_answer(start_handshake(TTP_API_TOKEN=TOKEN, TTP_ORG_ID="org_private"))
     (path,) = (tmp_path / "state").iterdir()
     assert not any(secret in path.read_bytes() for secret in (TOKEN[4:].encode(), b"org_private"))
 
@@ -280,10 +282,10 @@ async def test_record_contains_only_what_every_user_gets(start, tmp_path, settin
     with_posts = create_server(settings, sandbox).server
     with Sandbox(empty=True) as empty:
         without_posts = create_server(settings, empty).server
-        expected = await record("empty", opening("legacy"), without_posts)
-    assert await record("posts", opening("legacy"), with_posts) == expected
+        expected = await record("empty", make_opening("legacy"), without_posts)
+    assert await record("posts", make_opening("legacy"), with_posts) == expected
     one, other = (create_server(replace(settings, token=token)).server for token in (Token(TOKEN), None))
-    assert await record("token", opening("legacy"), one) == await record("none", opening("legacy"), other)
+    assert await record("token", make_opening("legacy"), one) == await record("none", make_opening("legacy"), other)
 
 
 @pytest.mark.requirement("handshake.no-secret")
@@ -291,31 +293,35 @@ async def test_response_of_a_call_is_never_recorded(tmp_path, settings, sandbox)
     """Although it is in flight with the lists, under the id of one of them."""
     server = create_server(settings, sandbox).server
     path = tmp_path / "record"
-    await serve_session(server, opening("legacy"), tmp_path, handshakes.Handshake(path, "key"))
+    await serve_session(server, make_opening("legacy"), tmp_path, handshakes.Handshake(path, "key"))
     known = read_answers(path)
     path.unlink()
     for number in range(6):
-        messages = [*opening("legacy"), call(number, "list_posts"), call("start", "list_integrations")]
+        messages = [
+            *make_opening("legacy"),
+            make_tool_call(number, "list_posts"),
+            make_tool_call("start", "list_integrations"),
+        ]
         await serve_session(server, messages, tmp_path, handshakes.Handshake(path, "key"))
         assert read_answers(path) <= known
-    await serve_session(server, opening("legacy"), tmp_path, handshakes.Handshake(path, "key"))
+    await serve_session(server, make_opening("legacy"), tmp_path, handshakes.Handshake(path, "key"))
     assert read_answers(path) == known
 
 
 @pytest.mark.requirement("handshake.record")
-def test_records_of_old_settings_are_removed(start, tmp_path):
+def test_records_of_old_settings_are_removed(start_handshake, tmp_path):
     for number in range(20):
-        record_answer(start(TTP_ORG_ID=f"org_{number}"))
+        record_answer(start_handshake(TTP_ORG_ID=f"org_{number}"))
     assert len(list((tmp_path / "state").iterdir())) == 16
-    assert [start(TTP_ORG_ID=f"org_{number}").can_replay for number in range(20)] == [False] * 4 + [True] * 16
+    assert [start_handshake(TTP_ORG_ID=f"org_{number}").can_replay for number in range(20)] == [False] * 4 + [True] * 16
     assert has_mode(tmp_path / "state", 0o700)
 
 
 @pytest.mark.requirement("handshake.record")
 @pytest.mark.skipif(sys.platform != "linux", reason="names Linux's folders")
 @pytest.mark.parametrize("state_folder", ["", "state", "${HOME}/state"])
-def test_without_a_state_folder_the_record_is_in_the_folder_for_caches(start, tmp_path, state_folder):
-    record_answer(start(TTP_STATE_DIR=state_folder, XDG_CACHE_HOME=str(tmp_path / "cache")))
+def test_without_a_state_folder_the_record_is_in_the_folder_for_caches(start_handshake, tmp_path, state_folder):
+    record_answer(start_handshake(TTP_STATE_DIR=state_folder, XDG_CACHE_HOME=str(tmp_path / "cache")))
     assert len(list((tmp_path / "cache" / "ttp-mcp").iterdir())) == 1
 
 
@@ -331,26 +337,28 @@ def test_without_a_state_folder_the_record_is_in_the_folder_for_caches(start, tm
         ("win32", {}, "config"),
     ],
 )
-def test_folder_for_caches_is_that_of_the_platform(start, environ, tmp_path, monkeypatch, platform, variables, folder):
+def test_folder_for_caches_is_that_of_the_platform(
+    start_handshake, environ, tmp_path, monkeypatch, platform, variables, folder
+):
     monkeypatch.setattr(sys, "platform", platform)
     del environ["TTP_STATE_DIR"]
-    record_answer(start(**variables))
+    record_answer(start_handshake(**variables))
     assert len(list((tmp_path / folder / "ttp-mcp").glob("handshake-*"))) == 1
 
 
 @pytest.mark.requirement("handshake.record")
-def test_program_without_files_of_its_own_has_no_record(start, tmp_path, monkeypatch):
+def test_program_without_files_of_its_own_has_no_record(start_handshake, tmp_path, monkeypatch):
     """For example a zip file."""
     monkeypatch.setattr(handshakes, "__file__", str(tmp_path / "ttp-mcp.pyz" / "ttp_mcp" / "stdio" / "handshake.py"))
-    assert start() is None
+    assert start_handshake() is None
 
 
 @pytest.mark.requirement("handshake.record")
-def test_missing_home_folder_means_no_record(start, monkeypatch):
+def test_missing_home_folder_means_no_record(start_handshake, monkeypatch):
     """Without an error: the real server starts at once."""
 
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(handshakes.Path, "home", no_home)
-    assert start(TTP_STATE_DIR="", LOCALAPPDATA="") is None
+    assert start_handshake(TTP_STATE_DIR="", LOCALAPPDATA="") is None

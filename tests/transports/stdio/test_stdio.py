@@ -37,13 +37,13 @@ from tests.transports.stdio.stdio_fixture import (
     INITIALIZE,
     INITIALIZED,
     Outcomes,
-    call,
-    line,
-    lost_writes,
     make_input,
-    process,
-    served,
-    text_of,
+    make_tool_call,
+    read_lost_writes,
+    read_text,
+    run_server,
+    start_process,
+    to_line,
 )
 from ttp_mcp.factory import create_server
 from ttp_mcp.process import CONSOLE_CLOSED, force_exit_after
@@ -94,14 +94,14 @@ def outcomes(tmp_path):
 
 @pytest.fixture
 def server(outcomes):
-    return stdio_fixture.small_server(outcomes)
+    return stdio_fixture.make_server(outcomes)
 
 
-def options(outcomes, **more):
+def make_options(outcomes, **more):
     return {"writes": outcomes, **more}
 
 
-async def begun(outcomes):
+async def wait_for_write(outcomes):
     """Wait until a write is under way."""
     with anyio.fail_after(5):
         while not outcomes.count:
@@ -138,12 +138,12 @@ def test_line_over_the_limit_is_not_kept():
 @pytest.mark.requirement("stdio.line-cap")
 async def test_line_over_the_cap_is_refused_and_the_next_call_is_answered(server, outcomes):
     """The refusal names the cap and has no id, since none was read."""
-    async with served(server, **options(outcomes, line_bytes=1000)) as peer:
+    async with run_server(server, **make_options(outcomes, line_bytes=1000)) as peer:
         peer.start()
-        peer.send(call(1, "echo", text="e" * 2000), call(2, "read"))
+        peer.send(make_tool_call(1, "echo", text="e" * 2000), make_tool_call(2, "read"))
         refusal = await peer.answer(None)
         assert refusal["error"] == {"code": -32600, "message": "A line of more than 1000 bytes is not read"}
-        assert text_of(await peer.answer(2)) == "read"
+        assert read_text(await peer.answer(2)) == "read"
     assert peer.code == 0
 
 
@@ -168,24 +168,24 @@ async def test_line_over_the_cap_is_refused_and_the_next_call_is_answered(server
 )
 async def test_invalid_line_is_an_error_and_the_next_call_is_answered(server, bad, number, code):
     """Only a request's id is repeated: a client's response with our id must not look like ours."""
-    async with served(server) as peer:
+    async with run_server(server) as peer:
         peer.start()
-        peer.send(bad if bad.endswith(b"\n") else bad + b"\n", call(2, "read"))
+        peer.send(bad if bad.endswith(b"\n") else bad + b"\n", make_tool_call(2, "read"))
         assert (await peer.answer(number))["error"]["code"] == code
-        assert text_of(await peer.answer(2)) == "read"
+        assert read_text(await peer.answer(2)) == "read"
 
 
 @pytest.mark.requirement("stdio.marks")
 @of_2025
 async def test_byte_order_mark_is_skipped_before_any_line(server):
     """Clients on Windows write one at the beginning, and some before each line."""
-    async with served(server) as peer:
-        peer.send(MARK + line(INITIALIZE), MARK + b"\n", INITIALIZED, MARK + line(call(1, "read")))
+    async with run_server(server) as peer:
+        peer.send(MARK + to_line(INITIALIZE), MARK + b"\n", INITIALIZED, MARK + to_line(make_tool_call(1, "read")))
         assert "serverInfo" in (await peer.answer("start"))["result"]
-        assert text_of(await peer.answer(1)) == "read"
-        peer.send(MARK + b"nonsense\n", call(2, "read"))
+        assert read_text(await peer.answer(1)) == "read"
+        peer.send(MARK + b"nonsense\n", make_tool_call(2, "read"))
         assert (await peer.answer(None))["error"]["code"] == -32700
-        assert text_of(await peer.answer(2)) == "read"
+        assert read_text(await peer.answer(2)) == "read"
 
 
 @pytest.mark.requirement("stdio.cut-characters")
@@ -203,8 +203,8 @@ async def test_byte_order_mark_is_skipped_before_any_line(server):
 @pytest.mark.parametrize("mark", [b"", MARK])
 async def test_lone_surrogate_is_an_error_of_the_call(server, text, arrives, mark):
     """JavaScript leaves one where it cuts a text within an emoji; JSON sends it as an escape."""
-    request = line(call(9, "echo", text="TEXT")).replace(b"TEXT", text)
-    async with served(server) as peer:
+    request = to_line(make_tool_call(9, "echo", text="TEXT")).replace(b"TEXT", text)
+    async with run_server(server) as peer:
         peer.start()
         peer.send(mark + request)
         result = (await peer.answer(9))["result"]
@@ -220,17 +220,22 @@ async def test_lone_surrogate_is_an_error_of_the_call(server, text, arrives, mar
 @of_2025
 async def test_lone_surrogate_outside_the_arguments_is_replaced(server):
     """In a client's name, a tool's name or a client's response: the message is processed, and nothing waits forever."""
-    initialize = line(INITIALIZE).replace(b'"peer"', rb'"peer\ud83d"')
-    async with served(server) as peer:
-        peer.send(initialize, INITIALIZED, line(call(1, "NAME")).replace(b"NAME", rb"read\ud83d"), call("c", "ask"))
+    initialize = to_line(INITIALIZE).replace(b'"peer"', rb'"peer\ud83d"')
+    async with run_server(server) as peer:
+        peer.send(
+            initialize,
+            INITIALIZED,
+            to_line(make_tool_call(1, "NAME")).replace(b"NAME", rb"read\ud83d"),
+            make_tool_call("c", "ask"),
+        )
         assert "serverInfo" in (await peer.answer("start"))["result"]
         assert "read\ufffd" in str(await peer.answer(1))
         while not peer.received:
             await peer.read()
         question = peer.received.pop()
-        reply = line({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline", "note": "NOTE"}})
+        reply = to_line({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline", "note": "NOTE"}})
         peer.send(reply.replace(b"NOTE", rb"\ud83d"))
-        assert text_of(await peer.answer("c")) == "decline"
+        assert read_text(await peer.answer("c")) == "decline"
 
 
 # Both eras, through the SDK's own client
@@ -262,10 +267,12 @@ def test_sdk_server_runs_over_given_streams():
 @pytest.mark.requirement("stdio.bad-lines")
 async def test_client_error_without_an_id_is_ignored(server):
     """It couldn't read a line of ours, and nothing can be done about it."""
-    async with served(server) as peer:
+    async with run_server(server) as peer:
         peer.start()
-        peer.send({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "what?"}}, call(1, "read"))
-        assert text_of(await peer.answer(1)) == "read"
+        peer.send(
+            {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "what?"}}, make_tool_call(1, "read")
+        )
+        assert read_text(await peer.answer(1)) == "read"
 
 
 @pytest.mark.requirement("stdio.contract")
@@ -293,13 +300,13 @@ async def test_startup_failure_propagates():
 @pytest.mark.requirement("stdio.end-of-input")
 async def test_everything_sent_before_the_end_is_answered(server, outcomes):
     """Reads, writes and an unterminated last line: a shell pipe gets every response."""
-    async with served(server, **options(outcomes)) as peer:
+    async with run_server(server, **make_options(outcomes)) as peer:
         peer.start()
         # Longer than a read may take after a signal.
-        peer.send(call(1, "slow_read", seconds=0.7), call(2, "write", number=2, seconds=0.1))
-        peer.send(line(call(3, "read"))[:-1])
+        peer.send(make_tool_call(1, "slow_read", seconds=0.7), make_tool_call(2, "write", number=2, seconds=0.1))
+        peer.send(to_line(make_tool_call(3, "read"))[:-1])
         peer.close_input()
-        answers = [text_of(await peer.answer(number)) for number in (3, 1, 2)]
+        answers = [read_text(await peer.answer(number)) for number in (3, 1, 2)]
     assert answers == ["read", "slowly read", "written 2"]
     assert peer.code == 0
 
@@ -307,9 +314,9 @@ async def test_everything_sent_before_the_end_is_answered(server, outcomes):
 @pytest.mark.requirement("stdio.end-of-input")
 async def test_shutdown_does_not_wait_for_a_cancelled_call(server, outcomes):
     """It is never answered, so the end comes at once."""
-    async with served(server, **options(outcomes, drain_seconds=60)) as peer:
+    async with run_server(server, **make_options(outcomes, drain_seconds=60)) as peer:
         peer.start()
-        peer.send(call(1, "slow_read", seconds=60), call(2, "read"))
+        peer.send(make_tool_call(1, "slow_read", seconds=60), make_tool_call(2, "read"))
         await peer.answer(2)
         for parameters in ({"requestId": 1}, {"requestId": {}}, {}):
             peer.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": parameters})
@@ -326,7 +333,7 @@ async def test_shutdown_does_not_wait_for_a_subscription(outcomes):
         "io.modelcontextprotocol/clientCapabilities": {},
     }
     parameters = {"notifications": {"toolsListChanged": True}, "_meta": meta}
-    async with served(MCPServer("listening"), **options(outcomes, drain_seconds=60)) as peer:
+    async with run_server(MCPServer("listening"), **make_options(outcomes, drain_seconds=60)) as peer:
         peer.send({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": parameters})
         await peer.read()
         peer.close_input()
@@ -339,12 +346,12 @@ async def test_without_a_drain_a_write_is_lost(server, outcomes, monkeypatch):
     """With no time to finish, the write in flight has no outcome."""
     # The shutdown ends by itself before the process is forced to exit.
     monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.LEAVE_SECONDS", 3600)
-    async with served(server, **options(outcomes, drain_seconds=0)) as peer:
+    async with run_server(server, **make_options(outcomes, drain_seconds=0)) as peer:
         peer.start()
-        peer.send(call(1, "write", number=1, seconds=60))
-        await begun(outcomes)
+        peer.send(make_tool_call(1, "write", number=1, seconds=60))
+        await wait_for_write(outcomes)
         peer.close_input()
-    assert lost_writes(outcomes.path) == {"1"}
+    assert read_lost_writes(outcomes.path) == {"1"}
     assert peer.left == []
 
 
@@ -353,12 +360,12 @@ async def test_without_a_drain_a_write_is_lost(server, outcomes, monkeypatch):
 @pytest.mark.parametrize("later", [["second"], []])
 async def test_elicitation_fails_at_once_without_a_client(server, outcomes, later):
     """Whether the tool prompts before or after the end of input."""
-    async with served(server, **options(outcomes, drain_seconds=60)) as peer:
+    async with run_server(server, **make_options(outcomes, drain_seconds=60)) as peer:
         peer.start()
-        peer.send(call("first", "ask"))
+        peer.send(make_tool_call("first", "ask"))
         while not any(message.get("method") == "elicitation/create" for message in peer.received):
             await peer.read()
-        peer.send(*(call(number, "ask") for number in later))
+        peer.send(*(make_tool_call(number, "ask") for number in later))
         peer.close_input()
         answers = [await peer.answer(number) for number in ("first", *later)]
     assert all("The client has gone" in str(answer) for answer in answers)
@@ -369,15 +376,15 @@ async def test_elicitation_fails_at_once_without_a_client(server, outcomes, late
 @of_2025
 async def test_elicitation_reply_reaches_the_tool(server):
     """Each reply goes to the tool that prompted."""
-    async with served(server) as peer:
+    async with run_server(server) as peer:
         peer.start()
         await peer.answer("start")
-        peer.send(call("c", "ask"))
+        peer.send(make_tool_call("c", "ask"))
         while not peer.received:
             await peer.read()
         question = peer.received.pop()
         peer.send({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline"}})
-        assert text_of(await peer.answer("c")) == "decline"
+        assert read_text(await peer.answer("c")) == "decline"
 
 
 # Signals
@@ -387,21 +394,21 @@ async def test_elicitation_reply_reaches_the_tool(server):
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_signal_finishes_writes_and_releases_reads(server, outcomes, number):
     """The write gets the drain, the read half a second and an error; queued calls aren't started."""
-    async with served(server, **options(outcomes)) as peer:
+    async with run_server(server, **make_options(outcomes)) as peer:
         peer.start()
-        peer.send(call(1, "write", number=1, seconds=0.7), call(2, "slow_read", seconds=60))
-        await begun(outcomes)
+        peer.send(make_tool_call(1, "write", number=1, seconds=0.7), make_tool_call(2, "slow_read", seconds=60))
+        await wait_for_write(outcomes)
         signal.raise_signal(number)
-        assert text_of(await peer.answer(1)) == "written 1"
+        assert read_text(await peer.answer(1)) == "written 1"
         assert (await peer.answer(2))["error"]["message"] == "Connection closed"
     assert peer.code == 0
-    assert not lost_writes(outcomes.path)
+    assert not read_lost_writes(outcomes.path)
 
 
 @pytest.mark.requirement("stdio.signals")
 @in_both_modes
 async def test_signal_ends_an_idle_session_whose_input_is_open(server, outcomes):
-    async with served(server, **options(outcomes)) as peer:
+    async with run_server(server, **make_options(outcomes)) as peer:
         peer.start()
         await peer.answer("start")
         signal.raise_signal(signal.SIGTERM)
@@ -425,18 +432,18 @@ async def test_read_that_ends_soon_after_a_signal_gets_its_result(server, outcom
         return "released"
 
     for number, seconds in ((1, 0), (2, 0.6)):
-        async with served(server, **options(outcomes)) as peer:
+        async with run_server(server, **make_options(outcomes)) as peer:
             peer.start()
-            peer.send(call(number, "hold", number=number, seconds=seconds))
+            peer.send(make_tool_call(number, "hold", number=number, seconds=seconds))
             if seconds:
-                await begun(outcomes)
+                await wait_for_write(outcomes)
             else:
                 await waiting.wait()
             signal.raise_signal(signal.SIGTERM)
             await waiting.wait()
             await anyio.sleep(0.05)
             release.set()
-            assert text_of(await peer.answer(number)) == "released"
+            assert read_text(await peer.answer(number)) == "released"
         release.clear()
         waiting.clear()
 
@@ -445,9 +452,9 @@ async def test_read_that_ends_soon_after_a_signal_gets_its_result(server, outcom
 @in_both_modes
 async def test_signal_after_the_end_of_input_releases_reads(server, outcomes):
     """The usual order of a client that stops a server: close stdin, then SIGTERM."""
-    async with served(server, **options(outcomes, drain_seconds=60)) as peer:
+    async with run_server(server, **make_options(outcomes, drain_seconds=60)) as peer:
         peer.start()
-        peer.send(call(1, "slow_read", seconds=60))
+        peer.send(make_tool_call(1, "slow_read", seconds=60))
         await peer.answer("start")
         peer.close_input()
         await anyio.sleep(0)
@@ -462,12 +469,12 @@ async def test_hangup_that_nohup_ignores_stays_ignored(server, outcomes):
     """`nohup ttp-mcp` survives its terminal."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        async with served(server, **options(outcomes)) as peer:
+        async with run_server(server, **make_options(outcomes)) as peer:
             peer.start()
             await peer.answer("start")
             signal.raise_signal(signal.SIGHUP)
-            peer.send(call(1, "read"))
-            assert text_of(await peer.answer(1)) == "read"
+            peer.send(make_tool_call(1, "read"))
+            assert read_text(await peer.answer(1)) == "read"
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -476,7 +483,7 @@ async def test_hangup_that_nohup_ignores_stays_ignored(server, outcomes):
 @in_both_modes
 async def test_handlers_of_signals_are_restored(server):
     before = [signal.getsignal(number) for number in SIGNALS]
-    async with served(server) as peer:
+    async with run_server(server) as peer:
         peer.start()
         await peer.answer("start")
         assert [signal.getsignal(number) for number in SIGNALS] != before
@@ -493,14 +500,17 @@ async def test_signal_drops_queued_calls(server, outcomes, tmp_path):
         return "hung up"
 
     path = tmp_path / "requests.jsonl"
-    calls = [call("first", "hang_up"), *(call(number, "write", number=number, seconds=0) for number in range(300))]
-    path.write_bytes(b"".join(map(line, [INITIALIZE, INITIALIZED, *calls])))
+    calls = [
+        make_tool_call("first", "hang_up"),
+        *(make_tool_call(number, "write", number=number, seconds=0) for number in range(300)),
+    ]
+    path.write_bytes(b"".join(map(to_line, [INITIALIZE, INITIALIZED, *calls])))
     pipes = (os.open(path, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY), *os.pipe())
-    async with served(server, pipes, **options(outcomes)) as peer:
+    async with run_server(server, pipes, **make_options(outcomes)) as peer:
         await peer.answer("first")
     begun_writes = outcomes.path.read_text().count("begun") if outcomes.path.exists() else 0
     assert begun_writes < 300
-    assert not lost_writes(outcomes.path)
+    assert not read_lost_writes(outcomes.path)
 
 
 @needs_parents
@@ -526,10 +536,10 @@ def test_server_whose_parent_has_ended_shuts_down_although_its_input_is_open(tmp
 @pytest.mark.requirement("stdio.signals")
 async def test_second_signal_exits_at_once(server, outcomes):
     """With 128 plus the signal's number, as a shell reports it."""
-    async with served(server, **options(outcomes, drain_seconds=1)) as peer:
+    async with run_server(server, **make_options(outcomes, drain_seconds=1)) as peer:
         peer.start()
-        peer.send(call(1, "write", number=1, seconds=0.2))
-        await begun(outcomes)
+        peer.send(make_tool_call(1, "write", number=1, seconds=0.2))
+        await wait_for_write(outcomes)
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
         await peer.answer(1)
@@ -553,9 +563,9 @@ async def test_stuck_call_does_not_keep_the_process(outcomes, writes, code):
         return "held"
 
     outcomes.count = writes
-    async with served(stuck, **options(outcomes, drain_seconds=0.05)) as peer:
+    async with run_server(stuck, **make_options(outcomes, drain_seconds=0.05)) as peer:
         peer.start()
-        peer.send(call(1, "hold"))
+        peer.send(make_tool_call(1, "hold"))
         await started.wait()
         peer.close_input()
         with anyio.fail_after(5):
@@ -596,21 +606,21 @@ async def test_write_beyond_the_drain_is_recorded_as_unknown(settings, sandbox, 
     sandbox.app, sandbox.storage_app = Silent(sandbox.app, word), Silent(sandbox.storage_app, word)
     silent = sandbox.storage_app if kind == "upload" else sandbox.app
     settings = replace(settings, confirm="off", media_dirs=(tmp_path,))
-    assembly = create_server(settings, sandbox)
-    post = (await assembly.app.api.posts.list())[0]
+    runtime = create_server(settings, sandbox)
+    post = (await runtime.app.api.posts.list())[0]
     arguments = {
         "create": {"content": "Doors open at ten", "account_ids": ["linkedin"]},
         "delete": {"post_id": post.id},
         "upload": {"source": "a.gif"},
     }
-    async with served(assembly.server, writes=assembly.app.writer.in_flight, drain_seconds=1.2) as peer:
+    async with run_server(runtime.server, writes=runtime.app.writer.in_flight, drain_seconds=1.2) as peer:
         peer.start()
-        peer.send(call(1, tool, **arguments[kind]))
+        peer.send(make_tool_call(1, tool, **arguments[kind]))
         await silent.reached.wait()
         peer.close_input()
         answer = await peer.answer(1)
-    history = await assembly.app.ledger.read_history(datetime(2020, 1, 1, tzinfo=UTC))
-    await assembly.aclose()
+    history = await runtime.app.ledger.read_history(datetime(2020, 1, 1, tzinfo=UTC))
+    await runtime.aclose()
     assert told in str(answer)
     assert [(record.kind, record.outcome) for record in history] == [(kind, "unknown")]
     assert (peer.code, peer.left) == (0, [])
@@ -620,10 +630,10 @@ async def test_write_beyond_the_drain_is_recorded_as_unknown(settings, sandbox, 
 async def test_unrecorded_outcome_changes_the_exit_code(settings, sandbox):
     """Another program holds the ledger, so the write stays unresolved."""
     sandbox.app = silent = Silent(sandbox.app, "POST /api/posts")
-    assembly = create_server(replace(settings, confirm="off"), sandbox)
-    async with served(assembly.server, writes=assembly.app.writer.in_flight, drain_seconds=1.2) as peer:
+    runtime = create_server(replace(settings, confirm="off"), sandbox)
+    async with run_server(runtime.server, writes=runtime.app.writer.in_flight, drain_seconds=1.2) as peer:
         peer.start()
-        peer.send(call(1, "create_post", content="Doors open at ten", account_ids=["linkedin"]))
+        peer.send(make_tool_call(1, "create_post", content="Doors open at ten", account_ids=["linkedin"]))
         await silent.reached.wait()
         with closing(sqlite3.connect(settings.state_dir / "ledger.db", isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")
@@ -632,7 +642,7 @@ async def test_unrecorded_outcome_changes_the_exit_code(settings, sandbox):
                 await anyio.sleep(0.01)
             holder.execute("ROLLBACK")
     assert peer.left == [1]
-    await assembly.aclose()
+    await runtime.aclose()
 
 
 @needs_signals
@@ -640,14 +650,14 @@ async def test_unrecorded_outcome_changes_the_exit_code(settings, sandbox):
 @of_processes
 def test_busy_thread_does_not_keep_the_process(tmp_path):
     """Python would join it; a name lookup can take half a minute."""
-    with process(tmp_path / "o") as peer:
-        peer.send(call(1, "thread", seconds=600), call(2, "read"))
+    with start_process(tmp_path / "o") as peer:
+        peer.send(make_tool_call(1, "thread", seconds=600), make_tool_call(2, "read"))
         peer.answer(2)
         peer.process.send_signal(signal.SIGTERM)
         assert peer.wait() == 0
 
 
-class Endless:
+class EndlessWrite:
     """One write in flight that never ends by itself."""
 
     count, unresolved = 1, 0
@@ -663,7 +673,7 @@ class Endless:
 @once
 async def test_later_shutdown_reason_only_shortens_the_wait():
     """Windows ends a process five seconds after its console closes."""
-    writes = Endless()
+    writes = EndlessWrite()
     shutdown = Shutdown(writes, 3600, exit_process=sys.exit)
     with shutdown.watch_process():
         shutdown.begin("end of input")
@@ -687,7 +697,7 @@ async def test_closed_console_shortens_the_wait(monkeypatch):
 
     monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.handle_signals", handle_events)
     monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.CONSOLE_CLOSED_SECONDS", 0)
-    shutdown = Shutdown(Endless(), 3600, exit_process=sys.exit)
+    shutdown = Shutdown(EndlessWrite(), 3600, exit_process=sys.exit)
     with shutdown.watch_process():
         handlers[0](CONSOLE_CLOSED)
         assert shutdown.is_complete(unread=False)
@@ -700,7 +710,7 @@ async def test_closed_console_shortens_the_wait(monkeypatch):
 async def test_forced_exit_logs_the_writes_without_an_outcome(monkeypatch, caplog, unresolved, code):
     monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.LEAVE_SECONDS", 0)
     left = asyncio.get_running_loop().create_future()
-    writes = Endless()
+    writes = EndlessWrite()
     writes.unresolved = unresolved
     shutdown = Shutdown(writes, 0, exit_process=left.set_result)
     with shutdown.watch_process():
@@ -714,7 +724,7 @@ async def test_forced_exit_logs_the_writes_without_an_outcome(monkeypatch, caplo
 async def test_session_that_has_ended_is_not_forced_to_exit(monkeypatch):
     """Nor are its writes abandoned, whichever of two deadlines passes."""
     monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.LEAVE_SECONDS", 0)
-    left, writes = [], Endless()
+    left, writes = [], EndlessWrite()
     shutdown = Shutdown(writes, 0.05, exit_process=left.append)
     with shutdown.watch_process():
         shutdown.begin("end of input")
@@ -741,15 +751,15 @@ def test_forced_exit_uses_the_given_code():
 @pytest.mark.requirement("stdio.broken-output")
 async def test_broken_output_ends_like_closed_input(server, outcomes):
     """The write is finished without a reader, reads are released, and the code is 0."""
-    async with served(server, **options(outcomes, drain_seconds=60)) as peer:
+    async with run_server(server, **make_options(outcomes, drain_seconds=60)) as peer:
         peer.start()
         await peer.answer("start")
-        peer.send(call(1, "write", number=1, seconds=0.2), call(2, "slow_read", seconds=60))
-        await begun(outcomes)
+        peer.send(make_tool_call(1, "write", number=1, seconds=0.2), make_tool_call(2, "slow_read", seconds=60))
+        await wait_for_write(outcomes)
         peer.close_output()
-        peer.send(call(3, "read"), call(4, "read"))
+        peer.send(make_tool_call(3, "read"), make_tool_call(4, "read"))
     assert (peer.code, peer.left) == (0, [])
-    assert not lost_writes(outcomes.path)
+    assert not read_lost_writes(outcomes.path)
 
 
 @pytest.mark.requirement("stdio.broken-output")
@@ -762,10 +772,13 @@ async def test_broken_output_drops_queued_calls(server, outcomes, tmp_path):
         return "gone"
 
     path = tmp_path / "requests.jsonl"
-    calls = [call("first", "leave"), *(call(number, "write", number=number, seconds=0) for number in range(300))]
-    path.write_bytes(b"".join(map(line, [INITIALIZE, INITIALIZED, *calls])))
+    calls = [
+        make_tool_call("first", "leave"),
+        *(make_tool_call(number, "write", number=number, seconds=0) for number in range(300)),
+    ]
+    path.write_bytes(b"".join(map(to_line, [INITIALIZE, INITIALIZED, *calls])))
     pipes = (os.open(path, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY), *os.pipe())
-    async with served(server, pipes, **options(outcomes)) as peer:
+    async with run_server(server, pipes, **make_options(outcomes)) as peer:
         pass
     begun_writes = outcomes.path.read_text().count("begun") if outcomes.path.exists() else 0
     assert begun_writes < 300
@@ -774,18 +787,21 @@ async def test_broken_output_drops_queued_calls(server, outcomes, tmp_path):
 @pytest.mark.requirement("stdio.whole-lines")
 async def test_large_responses_arrive_whole_and_in_order(server, outcomes):
     """Even if the call is cancelled while half of its response is written."""
-    async with served(server, **options(outcomes)) as peer:
+    async with run_server(server, **make_options(outcomes)) as peer:
         peer.start()
         await peer.answer("start")
         big = "b" * 300_000
         for number in (1, 2):
-            message = line(call(number, "echo", text=big))
+            message = to_line(make_tool_call(number, "echo", text=big))
             for start in range(0, len(message), 4096):
                 await stdio_fixture.wait_writable(peer.input_fd)
                 peer.send(message[start : start + 4096])
         await stdio_fixture.wait_readable(peer.output_fd)
-        peer.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}, call(3, "read"))
-        assert [text_of(await peer.answer(number)) for number in (1, 2, 3)] == [big, big, "read"]
+        peer.send(
+            {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}},
+            make_tool_call(3, "read"),
+        )
+        assert [read_text(await peer.answer(number)) for number in (1, 2, 3)] == [big, big, "read"]
 
 
 @needs_flags
@@ -798,26 +814,26 @@ async def test_responses_wait_for_a_full_pipe(server, threads):
         while True:
             os.write(pipes[3], b"{}".ljust(4095) + b"\n")
     os.set_blocking(pipes[3], threads)
-    async with served(server, pipes) as peer:
+    async with run_server(server, pipes) as peer:
         peer.start()
-        peer.send(call(1, "read"))
+        peer.send(make_tool_call(1, "read"))
         for _ in range(100):
             await anyio.sleep(0)
-        assert text_of(await peer.answer(1)) == "read"
+        assert read_text(await peer.answer(1)) == "read"
 
 
 @pytest.mark.requirement("stdio.whole-lines")
 async def test_client_that_stops_reading_gets_backpressure(server, outcomes):
     """Unread responses are bounded, and a full pipe doesn't keep the process after a signal."""
-    async with served(server, **options(outcomes, drain_seconds=5, unread_bytes=1000)) as peer:
+    async with run_server(server, **make_options(outcomes, drain_seconds=5, unread_bytes=1000)) as peer:
         peer.start()
         await peer.answer("start")
-        message = line(call(1, "echo", text="e" * 200_000))
+        message = to_line(make_tool_call(1, "echo", text="e" * 200_000))
         for start in range(0, len(message), 4096):
             await stdio_fixture.wait_writable(peer.input_fd)
             peer.send(message[start : start + 4096])
         await stdio_fixture.wait_readable(peer.output_fd)
-        peer.send(call(2, "write", number=2, seconds=0))
+        peer.send(make_tool_call(2, "write", number=2, seconds=0))
         for _ in range(100):
             await anyio.sleep(0)
         signal.raise_signal(signal.SIGTERM)
@@ -828,7 +844,7 @@ async def test_client_that_stops_reading_gets_backpressure(server, outcomes):
 @pytest.mark.requirement("stdio.end-of-input")
 async def test_responses_that_wait_for_the_client_outlive_the_end_of_input(server, outcomes):
     """The client closes the input, and reads only then."""
-    async with served(server, **options(outcomes, line_bytes=100_000)) as peer:
+    async with run_server(server, **make_options(outcomes, line_bytes=100_000)) as peer:
         peer.start()
         await peer.answer("start")
 
@@ -836,40 +852,40 @@ async def test_responses_that_wait_for_the_client_outlive_the_end_of_input(serve
         async def repeat(text: str) -> str:
             return text * 200_000
 
-        peer.send(*(call(text, "repeat", text=text) for text in "abcde"))
+        peer.send(*(make_tool_call(text, "repeat", text=text) for text in "abcde"))
         await stdio_fixture.wait_readable(peer.output_fd)
         peer.close_input()
         for _ in range(100):
             await anyio.sleep(0)
-        assert [text_of(await peer.answer(text)) for text in "abcde"] == [text * 200_000 for text in "abcde"]
+        assert [read_text(await peer.answer(text)) for text in "abcde"] == [text * 200_000 for text in "abcde"]
     assert (peer.code, peer.left) == (0, [])
 
 
 @pytest.mark.requirement("stdio.whole-lines")
 async def test_client_that_reads_again_gets_every_response(server, outcomes):
     """Also to requests that weren't read as long as it read nothing."""
-    async with served(server, **options(outcomes, unread_bytes=1000)) as peer:
+    async with run_server(server, **make_options(outcomes, unread_bytes=1000)) as peer:
         peer.start()
         await peer.answer("start")
         big = "e" * 200_000
-        message = line(call(1, "echo", text=big))
+        message = to_line(make_tool_call(1, "echo", text=big))
         for start in range(0, len(message), 4096):
             await stdio_fixture.wait_writable(peer.input_fd)
             peer.send(message[start : start + 4096])
         await stdio_fixture.wait_readable(peer.output_fd)
-        peer.send(call(2, "read"))
+        peer.send(make_tool_call(2, "read"))
         for _ in range(100):
             await anyio.sleep(0)
-        assert [text_of(await peer.answer(number)) for number in (1, 2)] == [big, "read"]
+        assert [read_text(await peer.answer(number)) for number in (1, 2)] == [big, "read"]
 
 
 @pytest.mark.requirement("stdio.whole-lines")
 async def test_output_that_breaks_with_pending_responses_ends_the_server(server, outcomes):
     """They are dropped; nothing is raised."""
-    async with served(server, **options(outcomes, drain_seconds=5)) as peer:
+    async with run_server(server, **make_options(outcomes, drain_seconds=5)) as peer:
         peer.start()
         await peer.answer("start")
-        message = line(call(1, "echo", text="e" * 200_000))
+        message = to_line(make_tool_call(1, "echo", text="e" * 200_000))
         for start in range(0, len(message), 4096):
             await stdio_fixture.wait_writable(peer.input_fd)
             peer.send(message[start : start + 4096])
@@ -886,7 +902,7 @@ async def test_threads_are_used_only_for_blocking_pipes(server, threads):
     """By default only on Windows: elsewhere a thread would cost time for each message."""
     assert inspect.signature(serve_stdio).parameters["threads"].default is WINDOWS
     before = {*threading.enumerate()}
-    async with served(server) as peer:
+    async with run_server(server) as peer:
         peer.start()
         await peer.answer("start")
         names = {thread.name for thread in {*threading.enumerate()} - before}
@@ -901,10 +917,10 @@ async def test_session_leaves_neither_a_descriptor_nor_a_thread(server, outcomes
     before = len([*Path("/proc/self/fd").iterdir()]), {*threading.enumerate()}
     pipes = None
     if end == "signal with unread input":
-        calls = [call(number, "echo", text="e" * 5000) for number in range(100)]
-        (tmp_path / "input").write_bytes(b"".join(map(line, [INITIALIZE, INITIALIZED, *calls])))
+        calls = [make_tool_call(number, "echo", text="e" * 5000) for number in range(100)]
+        (tmp_path / "input").write_bytes(b"".join(map(to_line, [INITIALIZE, INITIALIZED, *calls])))
         pipes = (os.open(tmp_path / "input", os.O_RDONLY), os.open(os.devnull, os.O_RDONLY), *os.pipe())
-    async with served(server, pipes, **options(outcomes, unread_bytes=1000)) as peer:
+    async with run_server(server, pipes, **make_options(outcomes, unread_bytes=1000)) as peer:
         if not pipes:
             peer.start()
         await peer.answer("start")
@@ -912,7 +928,7 @@ async def test_session_leaves_neither_a_descriptor_nor_a_thread(server, outcomes
             signal.raise_signal(signal.SIGTERM)
         elif end == "output":
             peer.close_output()
-            peer.send(call(1, "read"))
+            peer.send(make_tool_call(1, "read"))
     for thread in {*threading.enumerate()} - before[1]:
         if thread.name in ("stdin", "stdout"):
             thread.join(5)
@@ -927,10 +943,10 @@ async def test_sockets_work_and_their_flags_are_restored(server, threads):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         pipes = (os.dup(ours.fileno()), os.dup(theirs.fileno()), os.dup(theirs.fileno()), os.dup(ours.fileno()))
-        async with served(server, pipes) as peer:
+        async with run_server(server, pipes) as peer:
             peer.start()
-            peer.send(call(1, "read"))
-            assert text_of(await peer.answer(1)) == "read"
+            peer.send(make_tool_call(1, "read"))
+            assert read_text(await peer.answer(1)) == "read"
             assert os.get_blocking(ours.fileno()) == threads
             theirs.shutdown(socket.SHUT_WR)
         assert os.get_blocking(ours.fileno())
@@ -944,7 +960,7 @@ async def test_pipe_flags_are_unchanged(server):
     input_fd, peer_input = os.pipe()
     peer_output, output_fd = os.pipe()
     same = os.dup(input_fd)
-    async with served(server, (input_fd, peer_input, peer_output, output_fd)) as peer:
+    async with run_server(server, (input_fd, peer_input, peer_output, output_fd)) as peer:
         peer.start()
         await peer.answer("start")
         assert os.get_blocking(same)
@@ -956,7 +972,7 @@ async def test_pipe_flags_are_unchanged(server):
 async def test_closed_terminal_is_the_end_of_input(server):
     """As when the window is closed."""
     controller, terminal = os.openpty()
-    async with served(server, (terminal, controller, *os.pipe())) as peer:
+    async with run_server(server, (terminal, controller, *os.pipe())) as peer:
         await anyio.sleep(0)
     assert peer.code == 0
 
@@ -968,8 +984,8 @@ async def test_connection_reset_is_the_end_of_input(server):
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()
     with ours:
-        async with served(server, (os.dup(ours.fileno()), writing, reading, os.dup(ours.fileno()))) as peer:
-            theirs.sendall(line(INITIALIZE))
+        async with run_server(server, (os.dup(ours.fileno()), writing, reading, os.dup(ours.fileno()))) as peer:
+            theirs.sendall(to_line(INITIALIZE))
             await anyio.wait_readable(theirs)
             theirs.close()
     assert peer.code == 0
@@ -980,10 +996,10 @@ async def test_connection_reset_is_the_end_of_input(server):
 async def test_input_file_works_like_a_pipe(server, outcomes, tmp_path, repeats):
     """No message is lost, however long."""
     path = tmp_path / "requests.jsonl"
-    calls = [call(number, "echo", text="e" * 300) for number in range(repeats)]
-    path.write_bytes(b"".join(map(line, [INITIALIZE, INITIALIZED, *calls])))
+    calls = [make_tool_call(number, "echo", text="e" * 300) for number in range(repeats)]
+    path.write_bytes(b"".join(map(to_line, [INITIALIZE, INITIALIZED, *calls])))
     pipes = (os.open(path, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY), *os.pipe())
-    async with served(server, pipes, **options(outcomes)) as peer:
+    async with run_server(server, pipes, **make_options(outcomes)) as peer:
         for number in range(repeats):
             await peer.answer(number)
     assert peer.code == 0
@@ -993,7 +1009,7 @@ async def test_input_file_works_like_a_pipe(server, outcomes, tmp_path, repeats)
 @in_both_modes
 def test_null_device_as_input_ends_the_process_with_code_0(tmp_path):
     """As a service manager or a container without a terminal starts it."""
-    with process(tmp_path / "o", stdin=subprocess.DEVNULL) as peer:
+    with start_process(tmp_path / "o", stdin=subprocess.DEVNULL) as peer:
         assert peer.wait() == 0
         assert peer.process.stdout.read() == b""
         assert peer.process.stderr.read() == b""
@@ -1003,9 +1019,9 @@ def test_null_device_as_input_ends_the_process_with_code_0(tmp_path):
 @of_processes
 def test_stray_print_goes_to_stderr(tmp_path):
     """Including buffered output at the end of the process."""
-    with process(tmp_path / "o") as peer:
-        peer.send(call(1, "stray", text="not for the wire"))
-        assert text_of(peer.answer(1)) == "printed"
+    with start_process(tmp_path / "o") as peer:
+        peer.send(make_tool_call(1, "stray", text="not for the wire"))
+        assert read_text(peer.answer(1)) == "printed"
         peer.process.stdin.close()
         assert peer.wait() == 0
         assert peer.process.stdout.read() == b""
@@ -1017,10 +1033,10 @@ async def test_buffered_print_is_not_on_the_wire_after_the_session(server, monke
     """It is written to stderr while the descriptor still leads there."""
     pipes = (*make_input(), *os.pipe())
     monkeypatch.setattr(sys, "stdout", os.fdopen(pipes[3], "w", closefd=False))
-    async with served(server, pipes) as peer:
+    async with run_server(server, pipes) as peer:
         peer.start()
-        peer.send(call(1, "stray", text="not for the wire"))
-        assert text_of(await peer.answer(1)) == "printed"
+        peer.send(make_tool_call(1, "stray", text="not for the wire"))
+        assert read_text(await peer.answer(1)) == "printed"
         peer.close_input()
         with anyio.fail_after(5):
             while peer.code is None:
@@ -1038,7 +1054,7 @@ async def test_stdout_that_cannot_be_flushed_changes_no_exit_code(server, monkey
     if problem == "closed":
         stream.close()
     monkeypatch.setattr(sys, "stdout", stream)
-    async with served(server) as peer:
+    async with run_server(server) as peer:
         peer.start()
         await peer.answer("start")
     assert peer.code == 0
@@ -1055,7 +1071,7 @@ def test_process_without_stderr_serves(tmp_path):
     )
     started = subprocess.run(
         [sys.executable, "-c", script, stdio_fixture.__file__, str(tmp_path / "o")],
-        input=b"".join(map(line, [INITIALIZE, INITIALIZED, call(1, "stray", text="lost")])),
+        input=b"".join(map(to_line, [INITIALIZE, INITIALIZED, make_tool_call(1, "stray", text="lost")])),
         stdout=subprocess.PIPE,
         timeout=60,
         check=True,

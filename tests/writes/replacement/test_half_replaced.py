@@ -27,156 +27,167 @@ def crash_at(monkeypatch, name):
     monkeypatch.setattr(Replacer, name, crash)
 
 
-async def scheduled(agent):
+async def schedule_post(agent):
     """Schedule a post for the 26th."""
-    _, data = await agent.ok("create_post", content="Doors open at ten", platforms=["linkedin"], scheduled_at=DUE)
+    _, data = await agent.expect_ok(
+        "create_post", content="Doors open at ten", platforms=["linkedin"], scheduled_at=DUE
+    )
     return data["post_id"]
 
 
-async def crashed(agent, monkeypatch, step, **arguments):
+async def crash_reschedule(agent, monkeypatch, step, **arguments):
     """Reschedule with a crash at one step; return the ids of the posts that exist then."""
     with monkeypatch.context() as broken:
         crash_at(broken, step)
-        await agent.refused("reschedule_post", **arguments)
-    _, data = await agent.ok("list_posts")
+        await agent.expect_error("reschedule_post", **arguments)
+    _, data = await agent.expect_ok("list_posts")
     return [post["id"] for post in data["posts"]]
 
 
-async def reports(agent):
+async def list_reports(agent):
     """Return the findings of check_setup about half-done replacements."""
-    _, data = await agent.ok("check_setup")
+    _, data = await agent.expect_ok("check_setup")
     return [item["text"] for item in data["items"] if item["name"] == "half replaced"]
 
 
-async def test_crash_between_create_and_delete_is_reported_with_both_ids(fresh, clock, monkeypatch):
+async def test_crash_between_create_and_delete_is_reported_with_both_ids(empty_agent, clock, monkeypatch):
     """Not while a process may still be replacing the post; after that until one of the two is gone."""
-    old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
+    old = await schedule_post(empty_agent)
+    standing = await crash_reschedule(empty_agent, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
 
-    assert await reports(fresh) == []
+    assert await list_reports(empty_agent) == []
     clock.move(271)
-    (said,) = await reports(fresh)
+    (said,) = await list_reports(empty_agent)
     assert old in said
     assert new in said
-    await fresh.ok("delete_post", post_id=new)
-    assert await reports(fresh) == []
+    await empty_agent.expect_ok("delete_post", post_id=new)
+    assert await list_reports(empty_agent) == []
 
 
 @pytest.mark.parametrize("seconds", [0, 271])
-async def test_same_call_again_finishes_a_half_done_replacement(fresh, clock, monkeypatch, seconds):
+async def test_same_call_again_finishes_a_half_done_replacement(empty_agent, clock, monkeypatch, seconds):
     """Immediately or later, the existing replacement is used, and the old post is deleted."""
-    old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
+    old = await schedule_post(empty_agent)
+    standing = await crash_reschedule(empty_agent, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     clock.move(seconds)
 
-    _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=LATER)
+    _, data = await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at=LATER)
 
     assert {old, data["post_id"]} == set(standing)
-    _, left = await fresh.ok("list_posts")
+    _, left = await empty_agent.expect_ok("list_posts")
     assert [post["id"] for post in left["posts"]] == [data["post_id"]]
     clock.move(271)
-    assert await reports(fresh) == []
+    assert await list_reports(empty_agent) == []
 
 
-async def test_other_call_reports_the_half_done_replacement(fresh, clock, monkeypatch):
+async def test_other_call_reports_the_half_done_replacement(empty_agent, clock, monkeypatch):
     """Another replacement would leave two new posts."""
-    old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
+    old = await schedule_post(empty_agent)
+    standing = await crash_reschedule(empty_agent, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
 
-    assert "right now" in await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+    assert "right now" in await empty_agent.expect_error(
+        "reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00"
+    )
     clock.move(271)
-    said = await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+    said = await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
     assert new in said
     assert old in said
-    await fresh.ok("delete_post", post_id=new)
-    await fresh.ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+    await empty_agent.expect_ok("delete_post", post_id=new)
+    await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
 
 
-async def test_crash_before_the_create_leaves_only_the_old_post(fresh, clock, monkeypatch):
+async def test_crash_before_the_create_leaves_only_the_old_post(empty_agent, clock, monkeypatch):
     """Nothing was created, so the next call may do something else."""
-    old = await scheduled(fresh)
-    assert await crashed(fresh, monkeypatch, "_create", post_id=old, scheduled_at=LATER) == [old]
+    old = await schedule_post(empty_agent)
+    assert await crash_reschedule(empty_agent, monkeypatch, "_create", post_id=old, scheduled_at=LATER) == [old]
 
     clock.move(271)
-    (said,) = await reports(fresh)
+    (said,) = await list_reports(empty_agent)
     assert f"a replacement of {old} may have been made" in said
-    await fresh.ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
-    assert len(fresh.standing()) == 1
+    await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+    assert len(empty_agent.list_posts()) == 1
 
 
-async def test_crash_after_the_delete_is_reported_with_the_id_that_exists(fresh, monkeypatch):
+async def test_crash_after_the_delete_is_reported_with_the_id_that_exists(empty_agent, monkeypatch):
     """Only the record of its end is missing; the next call adds it."""
-    old = await scheduled(fresh)
-    (new,) = await crashed(fresh, monkeypatch, "_confirm", post_id=old, scheduled_at=LATER)
+    old = await schedule_post(empty_agent)
+    (new,) = await crash_reschedule(empty_agent, monkeypatch, "_confirm", post_id=old, scheduled_at=LATER)
 
-    said = await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
+    said = await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
     assert new in said
-    assert new in await fresh.refused("get_post", post_id=old)
-    assert f"was replaced by {new}" in await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
+    assert new in await empty_agent.expect_error("get_post", post_id=old)
+    assert f"was replaced by {new}" in await empty_agent.expect_error(
+        "reschedule_post", post_id=old, scheduled_at=LATER
+    )
 
 
-async def test_replacement_that_was_refused_leaves_no_trace(connect, clock):
+async def test_replacement_that_was_refused_leaves_no_trace(connect_agent, clock):
     """Nothing was created, so nothing is reported or blocked."""
-    async with connect(demo_posts=False, max_posts_per_hour=1) as agent:
-        old = await scheduled(agent)
-        assert "TTP_MAX_POSTS_PER_HOUR" in await agent.refused("reschedule_post", post_id=old, scheduled_at=LATER)
+    async with connect_agent(demo_posts=False, max_posts_per_hour=1) as agent:
+        old = await schedule_post(agent)
+        assert "TTP_MAX_POSTS_PER_HOUR" in await agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
 
-        assert await agent.assembly.app.ledger.replacements.find_pending(old) is None
+        assert await agent.runtime.app.ledger.replacements.find_pending(old) is None
 
 
-async def test_reschedule_without_a_change_leaves_no_trace(fresh):
+async def test_reschedule_without_a_change_leaves_no_trace(empty_agent):
     """Its own create is found, so nothing is replaced."""
-    old = await scheduled(fresh)
-    assert "like that already" in await fresh.refused("reschedule_post", post_id=old, scheduled_at=DUE)
+    old = await schedule_post(empty_agent)
+    assert "like that already" in await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=DUE)
 
-    assert await fresh.assembly.app.ledger.replacements.find_pending(old) is None
+    assert await empty_agent.runtime.app.ledger.replacements.find_pending(old) is None
 
 
-async def test_same_text_for_other_accounts_is_another_replacement(fresh, monkeypatch):
+async def test_same_text_for_other_accounts_is_another_replacement(empty_agent, monkeypatch):
     """Finishing it as the first one would leave an unknown second post."""
-    twitter, berlin = await fresh.account("twitter @harborcafe"), await fresh.account("twitter @harborcafe_berlin")
-    old = await scheduled(fresh)
-    await crashed(fresh, monkeypatch, "_swap", post_id=old, account_ids=[twitter])
-    assert "right now" in await fresh.refused("reschedule_post", post_id=old, account_ids=[berlin])
-    assert len(fresh.standing()) == 2
+    twitter, berlin = (
+        await empty_agent.find_account("twitter @harborcafe"),
+        await empty_agent.find_account("twitter @harborcafe_berlin"),
+    )
+    old = await schedule_post(empty_agent)
+    await crash_reschedule(empty_agent, monkeypatch, "_swap", post_id=old, account_ids=[twitter])
+    assert "right now" in await empty_agent.expect_error("reschedule_post", post_id=old, account_ids=[berlin])
+    assert len(empty_agent.list_posts()) == 2
 
 
-async def test_replacement_of_another_post_is_not_confused_with_this_one(fresh, clock, monkeypatch):
+async def test_replacement_of_another_post_is_not_confused_with_this_one(empty_agent, clock, monkeypatch):
     """Two posts with the same text may move to the same time."""
-    twitter = await fresh.account("twitter @harborcafe")
-    _, other = await fresh.ok("create_post", content="Doors open at ten", account_ids=[twitter], scheduled_at=DUE)
-    old = await scheduled(fresh)
-    await crashed(fresh, monkeypatch, "_create", post_id=old, scheduled_at=LATER)
-    _, moved = await fresh.ok("reschedule_post", post_id=other["post_id"], scheduled_at=LATER)
+    twitter = await empty_agent.find_account("twitter @harborcafe")
+    _, other = await empty_agent.expect_ok(
+        "create_post", content="Doors open at ten", account_ids=[twitter], scheduled_at=DUE
+    )
+    old = await schedule_post(empty_agent)
+    await crash_reschedule(empty_agent, monkeypatch, "_create", post_id=old, scheduled_at=LATER)
+    _, moved = await empty_agent.expect_ok("reschedule_post", post_id=other["post_id"], scheduled_at=LATER)
     clock.move(271)
-    (said,) = await reports(fresh)
+    (said,) = await list_reports(empty_agent)
     assert old in said
     assert moved["post_id"] not in said
 
 
-async def test_deleting_one_half_names_the_other(fresh, clock, monkeypatch):
+async def test_deleting_one_half_names_the_other(empty_agent, clock, monkeypatch):
     """The other one would still be published."""
-    old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
+    old = await schedule_post(empty_agent)
+    standing = await crash_reschedule(empty_agent, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
     clock.move(271)
-    text, _ = await fresh.ok("delete_post", post_id=old)
+    text, _ = await empty_agent.expect_ok("delete_post", post_id=old)
     assert f"An unfinished reschedule had already created {new} as its replacement. Call delete_post for it too" in text
 
 
-async def test_replacement_that_was_rescheduled_is_still_the_other_half(fresh, clock, monkeypatch):
+async def test_replacement_that_was_rescheduled_is_still_the_other_half(empty_agent, clock, monkeypatch):
     """Under its current id."""
-    old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
+    old = await schedule_post(empty_agent)
+    standing = await crash_reschedule(empty_agent, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
     clock.move(271)
-    _, moved = await fresh.ok("reschedule_post", post_id=new, scheduled_at="2026-11-29T10:00")
-    (said,) = await reports(fresh)
+    _, moved = await empty_agent.expect_ok("reschedule_post", post_id=new, scheduled_at="2026-11-29T10:00")
+    (said,) = await list_reports(empty_agent)
     assert moved["post_id"] in said
-    assert moved["post_id"] in await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
-    assert len(fresh.standing()) == 2
+    assert moved["post_id"] in await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
+    assert len(empty_agent.list_posts()) == 2
 
 
 class HoldAfterCreate:
@@ -197,7 +208,7 @@ class HoldAfterCreate:
 
 
 @asynccontextmanager
-async def connect_held(connect):
+async def connect_held(connect_agent):
     """Connect an agent whose reschedule is held between create and delete."""
     holds: list[HoldAfterCreate] = []
 
@@ -205,18 +216,18 @@ async def connect_held(connect):
         holds.append(HoldAfterCreate(app))
         return holds[-1]
 
-    async with connect(demo_posts=False, through=hold) as agent:
+    async with connect_agent(demo_posts=False, through=hold) as agent:
         yield agent, holds[-1]
 
 
-async def test_shutdown_between_create_and_delete_waits_for_both(connect):
+async def test_shutdown_between_create_and_delete_waits_for_both(connect_agent):
     """The create has ended and the delete hasn't begun; without waiting, both posts would exist."""
-    async with connect_held(connect) as (agent, hold):
-        old = await scheduled(agent)
+    async with connect_held(connect_agent) as (agent, hold):
+        old = await schedule_post(agent)
         drained: list[bool] = []
 
         async def drain() -> None:
-            drained.append(await agent.assembly.app.writer.in_flight.drain(60))
+            drained.append(await agent.runtime.app.writer.in_flight.drain(60))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: agent.call("reschedule_post", post_id=old, scheduled_at=LATER))
@@ -226,20 +237,20 @@ async def test_shutdown_between_create_and_delete_waits_for_both(connect):
             hold.release.set()
 
         assert drained == [True]
-        assert len(agent.standing()) == 1
-        assert not agent.wire(old)
+        assert len(agent.list_posts()) == 1
+        assert not agent.read_row(old)
 
 
-async def test_cancelled_reschedule_ends_with_one_post(connect):
+async def test_cancelled_reschedule_ends_with_one_post(connect_agent):
     """The create has ended and the delete hasn't begun; stopping there would leave both posts."""
-    async with connect_held(connect) as (agent, hold):
-        old = await scheduled(agent)
+    async with connect_held(connect_agent) as (agent, hold):
+        old = await schedule_post(agent)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: agent.call("reschedule_post", post_id=old, scheduled_at=LATER))
             await hold.held.wait()
             tasks.cancel_scope.cancel()
             hold.release.set()
 
-        assert await agent.assembly.app.writer.in_flight.drain(60) is True
-        assert len(agent.standing()) == 1
-        assert not agent.wire(old)
+        assert await agent.runtime.app.writer.in_flight.drain(60) is True
+        assert len(agent.list_posts()) == 1
+        assert not agent.read_row(old)

@@ -9,10 +9,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.acceptance.web import api_on_a_port
-from tests.asgi import nowhere
+from tests.acceptance.web import serve_api
+from tests.asgi import discard_message
 from tests.cli.conftest import PROGRAM
-from tests.processes import environment as inherited
+from tests.processes import make_environment as inherited
 from tests.support.windows import WINDOWS
 from ttp_mcp.sandbox import Sandbox
 
@@ -37,14 +37,14 @@ class Killing:
             self.turn -= 1
             if self.turn == 0:
                 if self.after:
-                    await self.sandbox.app(scope, receive, nowhere)
+                    await self.sandbox.app(scope, receive, discard_message)
                 self.victim.kill()
                 await self.victim.wait()
                 return
         await self.sandbox.app(scope, receive, send)
 
 
-class World:
+class Workspace:
     """A workspace without posts, and `ttp-mcp call` in processes of their own."""
 
     def __init__(self, api, environment):
@@ -64,13 +64,13 @@ class World:
         self._api.victim = None
         return process.returncode, json.loads(out) if out else {}
 
-    async def ok(self, tool, /, **arguments):
+    async def expect_ok(self, tool, /, **arguments):
         """Return the data of a call that must succeed."""
         code, data = await self.call(tool, **arguments)
         assert code == 0, data
         return data
 
-    async def killed(self, method, turn, after, tool, /, **arguments):
+    async def call_and_kill(self, method, turn, after, tool, /, **arguments):
         """Run a call that is killed at the n-th request of a method, then advance the clock by five minutes."""
         self._api.method, self._api.turn, self._api.after = method, turn, after
         code, _ = await self.call(tool, **arguments)
@@ -90,7 +90,7 @@ class World:
             posts.execute("UPDATE posts SET created_at = created_at - 300000")
 
     @property
-    def standing(self):
+    def posts(self):
         """Return text and time of every post in the sandbox."""
         with self._api.sandbox.store.reading() as db:
             rows = db.execute("SELECT content, scheduled_at FROM posts ORDER BY content, scheduled_at").fetchall()
@@ -98,25 +98,25 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder):
+async def open_workspace(folder):
     """Serve a world while the block runs."""
     with Sandbox(folder / "sandbox") as sandbox:
         with sandbox.store.writing() as db:
             db.execute("DELETE FROM posts")
         api = Killing(sandbox)
-        async with api_on_a_port(api) as settings:
+        async with serve_api(api) as settings:
             own = {"TTP_STATE_DIR": str(folder / "state"), "TTP_TIMEZONE": "UTC", "TTP_API_TOKEN": sandbox.token}
-            yield World(api, inherited(**{**settings, **own}))
+            yield Workspace(api, inherited(**{**settings, **own}))
 
 
 @pytest.mark.requirement("history.shows")
 @pytest.mark.parametrize("after", [False, True])
 async def test_history_shows_a_write_whose_process_was_killed_as_unknown(tmp_path, after):
     """It is listed first, whether it happened or not, with its accounts and without its content."""
-    async with world(tmp_path) as here:
+    async with open_workspace(tmp_path) as here:
         post = {"platforms": ["linkedin"], "scheduled_at": NEXT_WEEK.isoformat()}
-        await here.killed("POST", 1, after, "create_post", content="Secret launch", **post)
-        done = await here.ok("create_post", content="Doors open at ten", **post)
+        await here.call_and_kill("POST", 1, after, "create_post", content="Secret launch", **post)
+        done = await here.expect_ok("create_post", content="Doors open at ten", **post)
         code, history = await here.run("history", "--json")
     assert code == 0
     assert (history["total"], history["unknown"]) == (2, 1)
@@ -137,39 +137,39 @@ OLD, NEW = ("Doors open at ten", NEXT_WEEK), ("Doors open at ten", LATER)
 )
 async def test_killed_reschedule_leaves_a_post_and_can_be_finished(tmp_path, method, after, left):
     """By the same call or, if it isn't known whether the replacement was created, by the steps in its refusal."""
-    async with world(tmp_path) as here:
+    async with open_workspace(tmp_path) as here:
         post = {"content": OLD[0], "platforms": ["linkedin"]}
-        old = (await here.ok("create_post", **post, scheduled_at=OLD[1].isoformat()))["post_id"]
+        old = (await here.expect_ok("create_post", **post, scheduled_at=OLD[1].isoformat()))["post_id"]
         wanted = {"post_id": old, "scheduled_at": LATER.isoformat()}
 
-        await here.killed(method, 1, after, "reschedule_post", **wanted)
-        assert here.standing == left
-        items = {item["name"]: item["text"] for item in (await here.ok("check_setup"))["items"]}
+        await here.call_and_kill(method, 1, after, "reschedule_post", **wanted)
+        assert here.posts == left
+        items = {item["name"]: item["text"] for item in (await here.expect_ok("check_setup"))["items"]}
         assert old in items["unfinished" if left == [NEW] else "half replaced"]
 
         code, data = await here.call("reschedule_post", **wanted)
         if left == [OLD]:
             assert MAY_STAND in data["text"]
-            await here.ok("create_post", **post, scheduled_at=LATER.isoformat(), allow_duplicate=True)
-            await here.ok("delete_post", post_id=old)
+            await here.expect_ok("create_post", **post, scheduled_at=LATER.isoformat(), allow_duplicate=True)
+            await here.expect_ok("delete_post", post_id=old)
         elif left == [NEW]:
             assert f"{old} is gone: " in data["text"]
         else:
             assert code == 0
-        assert here.standing == [NEW]
+        assert here.posts == [NEW]
 
 
 @pytest.mark.requirement("tools.plans")
 @pytest.mark.parametrize("after", [False, True])
 async def test_plan_killed_while_it_is_applied_is_continued(tmp_path, after):
     """Killed at the second of three posts: that post is found, or the refusal has the next step. Each post is sent once."""
-    async with world(tmp_path) as here:
+    async with open_workspace(tmp_path) as here:
         posts = [{"content": f"Soup of the day, {number}", "platforms": ["linkedin"]} for number in range(3)]
-        plan = await here.ok("plan_posts", posts=posts)
+        plan = await here.expect_ok("plan_posts", posts=posts)
         times = {each["index"]: each["scheduled_at"] for each in plan["planned"]}
 
-        await here.killed("POST", 2, after, "apply_plan", plan_id=plan["plan_id"])
-        assert len(here.standing) == 1 + after
+        await here.call_and_kill("POST", 2, after, "apply_plan", plan_id=plan["plan_id"])
+        assert len(here.posts) == 1 + after
 
         code, done = await here.call("apply_plan", plan_id=plan["plan_id"])
         assert code == (0 if after else 8)
@@ -177,7 +177,7 @@ async def test_plan_killed_while_it_is_applied_is_continued(tmp_path, after):
             (stopped,) = done["steps"]
             assert MAY_STAND in stopped["reason"]
             index = stopped["index"]
-            await here.ok("create_post", **posts[index - 1], scheduled_at=times[index], allow_duplicate=True)
-            done = await here.ok("apply_plan", plan_id=plan["plan_id"])
+            await here.expect_ok("create_post", **posts[index - 1], scheduled_at=times[index], allow_duplicate=True)
+            done = await here.expect_ok("apply_plan", plan_id=plan["plan_id"])
         assert done["complete"]
-        assert [text for text, _ in here.standing] == [post["content"] for post in posts]
+        assert [text for text, _ in here.posts] == [post["content"] for post in posts]
