@@ -32,7 +32,8 @@ _MOST_RECORDS = 16
 _MOST_BYTES = 512 * 1024
 # Follow no link and wait for no other end of a FIFO; Windows has neither.
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_PARENT = os.getppid()
+# Asked for only where input can be waited for; each call takes a snapshot of all processes on Windows.
+_PARENT = 0 if sys.platform == "win32" else os.getppid()
 # Interval of the check that the parent process still exists.
 _PARENT_SECONDS = 5.0
 
