@@ -40,9 +40,9 @@ async def _read_history(args: argparse.Namespace, settings: config.Settings) -> 
 
     async with AsyncExitStack() as stack:
         sandbox = await open_sandbox(stack, settings) if args.sandbox else None
-        assembly = create_server(settings, sandbox)
-        stack.push_async_callback(assembly.aclose)
-        return await _report_history(args, assembly.app)
+        runtime = create_server(settings, sandbox)
+        stack.push_async_callback(runtime.aclose)
+        return await _report_history(args, runtime.app)
 
 
 async def _report_history(args: argparse.Namespace, context: "ToolContext") -> Outcome:
