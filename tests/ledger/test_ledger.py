@@ -20,8 +20,9 @@ from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.publications import PriorPublication
 from ttp_mcp.ledger.records import PriorCreate, Write, scope_of
 from ttp_mcp.ledger.replacements import PendingReplacement
-from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem
+from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem, Put, digest_of
 from ttp_mcp.ledger.store.sqlite import SqliteStore
+from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.sandbox.clock import ManualClock
 
 POST = PostCreate("Doors open at ten", account_ids=("a", "b"), scheduled_at=START + timedelta(days=2))
@@ -398,6 +399,14 @@ async def test_reading_continues_without_a_ledger(tmp_path: Path, clock: ManualC
     await broken.aclose()
 
 
+@pytest.mark.requirement("ledger.reads-go-on")
+@pytest.mark.parametrize("value", [{}, {"by": 5}])
+async def test_malformed_successor_is_unknown(ledger: Ledger, state: SqliteStore, value: dict[str, object]) -> None:
+    await state.commit("one", [Put("replaced", "a", value, START + timedelta(days=1))], START)
+
+    assert await ledger.replacements.find_successor("a") is None
+
+
 @pytest.mark.requirement("ledger.plans")
 async def test_plan_keeps_its_document_and_the_results_of_its_steps(ledger: Ledger, clock: ManualClock) -> None:
     """Saving it again changes nothing; results are recorded or removed one by one; it expires after 60 days."""
@@ -429,6 +438,37 @@ async def test_concurrent_results_of_steps_are_all_kept(ledger: Ledger) -> None:
     found = await ledger.plans.load("p")
     assert found is not None
     assert sorted(found.steps) == [str(number) for number in range(8)]
+
+
+@pytest.mark.requirement("tools.upload_media.facts")
+async def test_facts_of_media_are_known_for_400_days(ledger: Ledger, clock: ManualClock) -> None:
+    facts = MediaFacts("image/png", 2000, 300, 200)
+    await ledger.media_facts.remember("https://example.com/a.png", facts)
+
+    urls = ["https://example.com/b.png", "https://example.com/a.png"]
+    assert await ledger.media_facts.find(urls) == {urls[1]: facts}
+    clock.move(400 * 86400 - 0.001)
+    assert await ledger.media_facts.find(urls) == {urls[1]: facts}
+    clock.move(0.001)
+    assert await ledger.media_facts.find(urls) == {}
+
+
+@pytest.mark.requirement("ledger.reads-go-on")
+async def test_facts_of_media_are_unknown_without_a_ledger(
+    ledger: Ledger, state: SqliteStore, tmp_path: Path, clock: ManualClock
+) -> None:
+    """They are only for warnings."""
+    url = "https://example.com/a.png"
+    damaged = Put("media_facts", digest_of([url]), {"of another version": 1}, START + timedelta(days=1))
+    await state.commit("one", [damaged], START)
+    assert await ledger.media_facts.find([url]) == {}
+
+    (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
+    broken = SqliteStore(tmp_path)
+    facts = Ledger(broken, "one", clock.now).media_facts
+    await facts.remember(url, MediaFacts("image/png", 2000, 300, 200))
+    assert await facts.find([url]) == {}
+    await broken.aclose()
 
 
 @pytest.mark.requirement("ledger.confirmations")

@@ -1,7 +1,10 @@
 """Writes in the ledger: complete records, limits an hour, and outcomes that are corrected later."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +12,9 @@ from tests.ledger.conftest import START
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.ledger import Ledger, LimitUsedUp, PostTaken
-from ttp_mcp.ledger.records import PriorCreate, Record, Unfinished, Write
-from ttp_mcp.ledger.store.base import LedgerProblem, Put, digest_of
+from ttp_mcp.ledger.publications import PriorPublication
+from ttp_mcp.ledger.records import Outcome, PriorCreate, Record, Unfinished, Write
+from ttp_mcp.ledger.store.base import CommitResult, Delete, LedgerProblem, Put, RateCap, digest_of
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox.clock import ManualClock
 
@@ -37,6 +41,9 @@ async def test_every_write_is_kept_in_full(ledger: Ledger, clock: ManualClock) -
         await ledger.begin_upload(tool="upload_media"),
     ]
     ids = [write.id for write in writes if isinstance(write, Write)]
+    digests = [write.digest for write in writes if isinstance(write, Write)]
+    assert digests[:2] == [content_digest(POST), content_digest(OTHER)]
+    assert digests[2:] == [*(digest_of(parts) for parts in (["p3"], ["p4"], ["publish", "p5"])), ""]
     assert all(len(bytes.fromhex(each)) == 8 for each in ids)
     assert len(set(ids)) == 6
     content = (POST.content, OTHER.content, None, None, None, None)
@@ -79,6 +86,70 @@ async def test_create_is_claimed_for_each_of_its_targets(ledger: Ledger) -> None
     assert prior.as_sent(replace(OTHER, account_ids=("b",), platforms=())) == replace(
         OTHER, platforms=("linkedin", "x")
     )
+
+
+@pytest.mark.requirement("ledger.history")
+async def test_write_has_the_time_at_which_it_began(state: SqliteStore) -> None:
+    """Not the later one of its commit."""
+    seconds = itertools.count()
+    ledger = Ledger(state, "one", lambda: START + timedelta(seconds=next(seconds)))
+    write = await ledger.begin_upload(tool="upload_media")
+
+    assert [each.at for each in await ledger.list_unfinished()] == [write.at]
+    assert [each.at for each in await ledger.read_history(START)] == [write.at]
+
+
+@pytest.mark.requirement("ledger.history")
+async def test_accounts_that_a_response_names_are_recorded(ledger: Ledger) -> None:
+    """A create by platform names none itself."""
+    await ledger.finish(await begin_create(ledger, OTHER), "created", Post({"id": "p1", "accountIds": ["a", "b"]}))
+
+    (record,) = await ledger.read_history(START)
+    assert record.targets == ("a", "b")
+    prior = await ledger.find_prior_create(replace(OTHER, account_ids=("b",), platforms=()))
+    assert prior is not None
+    assert prior.post_id == "p1"
+
+
+@pytest.mark.requirement("ledger.history")
+async def test_record_without_targets_is_read(ledger: Ledger, state: SqliteStore) -> None:
+    value = {"kind": "upload", "tool": "upload_media", "outcome": "uploaded", "post_id": None}
+    await state.commit("one", [Put("upload", "w", value, START + timedelta(days=1))], START)
+
+    assert await ledger.read_history(START) == [Record("w", "upload", "upload_media", START, "uploaded", None)]
+
+
+@pytest.mark.requirement("writes.limits")
+@pytest.mark.parametrize("kind", ["create", "publish", "delete", "upload"])
+async def test_write_that_did_not_happen_does_not_count(ledger: Ledger, kind: str) -> None:
+    """Neither for the limit an hour, nor as the one that an equal write would repeat."""
+    begin = {
+        "create": lambda: ledger.begin_create(POST, tool="create_post", max_per_hour=1),
+        "publish": lambda: ledger.begin_publish("p1", tool="publish_post", max_per_hour=1),
+        "delete": lambda: ledger.begin_delete("p1", None, tool="delete_post", max_per_hour=1),
+        "upload": lambda: ledger.begin_upload(tool="upload_media", max_per_hour=1),
+    }[kind]
+    for _ in range(3):
+        write = await begin()
+        assert isinstance(write, Write)
+        await ledger.finish(write, "not_done")
+
+    assert [each.outcome for each in await ledger.read_history(START)] == ["not_done"] * 3
+
+
+@pytest.mark.requirement("writes.publish")
+@pytest.mark.parametrize("outcome", ["queued", "unknown"])
+async def test_outcome_of_a_publish_is_known_to_the_next_one(ledger: Ledger, outcome: Outcome) -> None:
+    """A delete of the post says nothing about it."""
+    deleted = await ledger.begin_delete("p1", None, tool="delete_post")
+    await ledger.finish(deleted, "unknown")
+    write = await ledger.begin_publish("p1", tool="publish_post")
+    assert isinstance(write, Write)
+    await ledger.finish(write, outcome)
+
+    prior = await ledger.begin_publish("p1", tool="publish_post")
+    assert isinstance(prior, PriorPublication)
+    assert (prior.state, prior.at) == (outcome, START)
 
 
 @pytest.mark.requirement("writes.limits")
@@ -139,7 +210,7 @@ async def test_write_is_open_for_90_seconds_and_listed_for_seven_days(ledger: Le
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
-async def test_post_is_claimed_by_one_write(ledger: Ledger, clock: ManualClock) -> None:
+async def test_post_is_claimed_by_one_write(ledger: Ledger, state: SqliteStore, clock: ManualClock) -> None:
     """For as long as the history is kept."""
     first, second = await begin_create(ledger), await begin_create(ledger, OTHER)
     post = Post({"id": "p1"})
@@ -150,7 +221,28 @@ async def test_post_is_claimed_by_one_write(ledger: Ledger, clock: ManualClock) 
         await ledger.finish(second, "created", post, claim=True)
     assert await ledger.find_claimed_posts(["p1", "p2"]) == {"p1"}
     assert [each.content for each in await ledger.list_unfinished()] == [OTHER.content]
+    assert (await state.get("one", "post", ["p1"], START))["p1"].value == {"write": first.id}
     clock.move(timedelta(days=399).total_seconds())
+    assert await ledger.find_claimed_posts(["p1"]) == {"p1"}
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_post_of_a_response_is_recorded_even_if_another_write_claimed_it(ledger: Ledger) -> None:
+    """A response is certain, a search isn't."""
+    first, second = await begin_create(ledger), await begin_create(ledger, OTHER)
+    await ledger.finish(first, "created", Post({"id": "p1"}), claim=True)
+    await ledger.finish(second, "created", Post({"id": "p1"}))
+
+    assert [each.post_id for each in await ledger.read_history(START)] == ["p1", "p1"]
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_post_is_claimed_although_its_content_was_sent_again_in_between(ledger: Ledger) -> None:
+    """The second create changed the entry of the first, and its post is free."""
+    first = await begin_create(ledger)
+    await begin_create(ledger, allow_duplicate=True)
+
+    await ledger.finish(first, "created", Post({"id": "p1"}), claim=True)
     assert await ledger.find_claimed_posts(["p1"]) == {"p1"}
 
 
@@ -165,6 +257,9 @@ async def test_twin_is_another_create_of_the_same_content_without_a_known_outcom
     assert await ledger.has_unresolved_twin("another", digest)
     assert not await ledger.has_unresolved_twin("another", content_digest(OTHER))
     await ledger.finish(write, "unknown")
+    prior = await ledger.find_prior_create(POST)
+    assert prior is not None
+    assert prior.state == "unknown"
     assert await ledger.has_unresolved_twin("another", digest)
     clock.move(7 * 86400)
     assert await ledger.has_unresolved_twin("another", digest)
@@ -202,6 +297,20 @@ async def test_post_counts_as_deleted_once_the_outcome_is_known(
     assert await ledger.find_deleted_post("p1") is None
 
 
+@pytest.mark.requirement("writes.delete")
+async def test_content_of_a_post_is_kept_before_its_delete_is_sent(ledger: Ledger, state: SqliteStore) -> None:
+    """A process that ends in between leaves it. Without content nothing is kept."""
+    raw = {"id": "p1", "content": POST.content}
+    write = await ledger.begin_delete("p1", Post(raw), tool="delete_post")
+    unread = await ledger.begin_delete("p2", None, tool="delete_post")
+
+    kept = await state.get("one", "removed", ["p1", "p2"], START)
+    expected = {"post": raw, "outcome": "pending", "write": write.id}
+    assert {key: entry.value for key, entry in kept.items()} == {"p1": expected}
+    await ledger.finish(unread, "deleted")
+    assert await ledger.find_deleted_post("p2") is None
+
+
 @pytest.mark.requirement("writes.duplicates")
 async def test_create_of_a_post_that_is_gone_is_not_a_duplicate(ledger: Ledger) -> None:
     created = await begin_create(ledger)
@@ -209,10 +318,81 @@ async def test_create_of_a_post_that_is_gone_is_not_a_duplicate(ledger: Ledger) 
 
     assert await ledger.find_prior_create(POST, gone=["p2"]) is not None
     assert await ledger.find_prior_create(POST, gone=["p1"]) is None
+    prior = await ledger.find_prior_create(POST)
+    assert prior is not None
+    assert await ledger.resolve(prior, POST, None) is True
+    assert await ledger.find_prior_create(POST) is None
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_unknown_create_is_resolved_once(ledger: Ledger) -> None:
+async def test_create_is_resolved_after_its_record_expired(ledger: Ledger, clock: ManualClock) -> None:
+    """The claim of a post that is due in two years is kept longer than the history."""
+    late = replace(POST, scheduled_at=START + timedelta(days=730))
+    await begin_create(ledger, late)
+    clock.move(timedelta(days=401).total_seconds())
+    prior = await ledger.find_prior_create(late)
+
+    assert prior is not None
+    assert await ledger.resolve(prior, late, Post({"id": "p1"})) is True
+
+
+class CrowdedStore(SqliteStore):
+    """A store in which another process always changes the same entry first."""
+
+    is_crowded = True
+
+    async def commit(
+        self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None = None
+    ) -> CommitResult:
+        """Refuse every commit."""
+        return "changed" if self.is_crowded else await super().commit(scope, steps, now, cap)
+
+
+@pytest.mark.requirement("ledger.unfinished")
+@pytest.mark.parametrize("step", ["create", "publish", "finish", "replace", "plan"])
+async def test_write_is_refused_or_left_unfinished_while_its_entry_keeps_changing(
+    tmp_path: Path, clock: ManualClock, step: str
+) -> None:
+    state = CrowdedStore(tmp_path)
+    ledger = Ledger(state, "one", clock.now)
+    state.is_crowded = False
+    write = await begin_create(ledger, OTHER)
+    await ledger.plans.save("p", {})
+    state.is_crowded = True
+    attempt = {
+        "create": lambda: ledger.begin_create(POST, tool="create_post"),
+        "publish": lambda: ledger.begin_publish("p1", tool="publish_post"),
+        "finish": lambda: ledger.finish(write, "unknown"),
+        "replace": lambda: ledger.replacements.begin("old", POST),
+        "plan": lambda: ledger.plans.note_step("p", "0", {}),
+    }[step]
+
+    with pytest.raises(LedgerProblem, match="other processes keep changing the same entry"):
+        await attempt()
+    assert [each.content for each in await ledger.list_unfinished()] == [OTHER.content]
+    await state.aclose()
+
+
+@pytest.mark.requirement("ledger.unfinished")
+@pytest.mark.parametrize("reader", range(7))
+async def test_malformed_entry_is_reported_as_damage(ledger: Ledger, state: SqliteStore, reader: int) -> None:
+    kind, read = (
+        ("open", ledger.list_unfinished),
+        ("create", lambda: ledger.read_history(START)),
+        ("removed", lambda: ledger.find_deleted_post("p1")),
+        ("publication", lambda: ledger.begin_publish("p1", tool="publish_post")),
+        ("replacing", lambda: ledger.replacements.find_pending("p1")),
+        ("plan", lambda: ledger.plans.load("p1")),
+        ("plan", lambda: ledger.plans.note_step("p1", "0", {})),
+    )[reader]
+    await state.commit("one", [Put(kind, "p1", {}, START + timedelta(days=1))], START)
+
+    with pytest.raises(LedgerProblem, match="it is damaged, an entry can't be read"):
+        await read()
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_unknown_create_is_resolved_once(ledger: Ledger, state: SqliteStore) -> None:
     """The history has its post from then on, and no other write can claim it."""
     write = await begin_create(ledger)
     prior = await ledger.find_prior_create(POST)
@@ -232,6 +412,7 @@ async def test_unknown_create_is_resolved_once(ledger: Ledger) -> None:
     assert found is not None
     assert (found.state, found.post_id, found.write_id, found.tool) == ("created", "p2", write.id, "create_post")
     assert [each.content for each in await ledger.list_unfinished()] == [OTHER.content]
+    assert (await state.get("one", "post", ["p2"], START))["p2"].value == {"write": write.id}
 
 
 @pytest.mark.requirement("writes.retry")

@@ -200,7 +200,7 @@ class Ledger:
             PostTaken: The post to claim belongs to another write; nothing is recorded.
             LedgerProblem: It can't be recorded; the write remains unfinished.
         """
-        if post and not set(post.target_ids) <= set(write.account_ids):
+        if post:
             write = _add_accounts(write, post.target_ids)
         steps = _list_outcome_steps(write, outcome, post.id if post else write.post_id)
         if post:
@@ -280,7 +280,7 @@ class Ledger:
         return (await self._find_deleted([post_id])).get(post_id)
 
     async def _find_deleted(self, post_ids: Sequence[str]) -> dict[str, Post]:
-        found = await self._store.get("removed", post_ids) if post_ids else {}
+        found = await self._store.get("removed", post_ids)
         with reject_malformed():
             return {
                 post_id: Post(dict(entry.value["post"]))

@@ -52,6 +52,7 @@ Sandbox: nothing here becomes public.\
         "characters": {"linkedin": 17},
     }
     assert empty_agent.list_posts() == [("Doors open at ten", "scheduled")]
+    assert await list_tools(empty_agent) == ["create_post", "reschedule_post", "reschedule_post"]
 
 
 async def test_old_id_leads_to_the_new_one(empty_agent):
@@ -359,7 +360,8 @@ class BeforeRequest:
         if self.wait and scope["method"] == self.wait[0]:
             if self.wait[1] == 0:
                 self.wait, (_, _, action) = None, self.wait
-                action()
+                if (done := action()) is not None:
+                    await done
             else:
                 self.wait[1] -= 1
         await self.app(scope, receive, send)
@@ -466,6 +468,24 @@ async def test_replacement_that_cannot_be_removed_is_named_with_the_old_post(con
         assert await agent.runtime.app.ledger.replacements.find_pending(old) is not None
     assert words == (
         f"Post not rescheduled: the old post is published now, and the replacement could not be removed. Both may exist: call "
+        f"get_post for {old} and {new}, its replacement, and delete_post for the one that is not wanted, before either is due."
+    )
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+@pytest.mark.parametrize("failure", ["ledger", "shutdown"])
+async def test_both_posts_are_named_when_no_delete_may_be_sent(connect_agent, monkeypatch, failure):
+    """The ledger can't record it, or the server is shutting down."""
+    async with connect_agent(demo_posts=False, through=BeforeRequest) as agent:
+        old = await create_post(agent)
+        if failure == "ledger":
+            monkeypatch.setattr(Ledger, "begin_delete", raise_disk_full)
+        else:
+            agent.sandbox.app.arm("GET", BEFORE_DELETE, agent.runtime.app.writer.in_flight.abandon)
+        words = await agent.expect_error("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        (new,) = set(await list_ids(agent)) - {old}
+    assert words == (
+        f"Post not rescheduled: a step after the replacement failed, and the replacement could not be removed. Both may exist: call "
         f"get_post for {old} and {new}, its replacement, and delete_post for the one that is not wanted, before either is due."
     )
 

@@ -115,8 +115,10 @@ async def test_crash_after_the_delete_is_reported_with_the_id_that_exists(empty_
     old = await schedule_post(empty_agent)
     (new,) = await crash_reschedule(empty_agent, monkeypatch, "_confirm", post_id=old, scheduled_at=LATER)
 
-    said = await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
-    assert new in said
+    assert await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER) == (
+        f"Post not rescheduled: {old} is gone: an earlier call, which was interrupted, replaced it by {new}. "
+        "Check that one with get_post, and call again with its id to change it."
+    )
     assert new in await empty_agent.expect_error("get_post", post_id=old)
     assert f"was replaced by {new}" in await empty_agent.expect_error(
         "reschedule_post", post_id=old, scheduled_at=LATER
