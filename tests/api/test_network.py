@@ -182,6 +182,16 @@ async def test_certificates_that_cannot_be_read_are_named(monkeypatch, tmp_path,
     assert text.startswith(f"Posts not listed: {variable} names certificates that can't be read.")
 
 
+async def test_certificates_are_not_read_for_plain_http(monkeypatch, tmp_path):
+    """It is for this machine alone, where a setting for another host must not stop requests and downloads."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    async with serve_response() as port:
+        api = make_client(f"http://127.0.0.1:{port}/api")
+        assert await api.posts.list() == []
+        await api.aclose()
+        (await MediaDownloader(loopback=True).fetch(f"http://127.0.0.1:{port}/a.png", lambda head: True)).close()
+
+
 async def test_download_names_a_certificate_that_is_not_trusted(tmp_path):
     """Other addresses of the host have the same certificate, so they aren't tried."""
     server, _ = make_certificate(tmp_path)
