@@ -426,7 +426,23 @@ async def test_post_that_changes_while_the_user_is_asked_is_left(connect_agent, 
         opened += [agent, post_id]
         result = await agent.call("publish_post", post_id=post_id)
         assert "othing was sent" in read_text(result)
-        assert count_public(agent, "linkedin") == 0
+        advance_time(agent)
+        assert [count_public(agent, "linkedin", text) for text in (TEXT, "Other words")] == [0, 0]
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_post_goes_out_once_the_user_agrees(connect_agent, mode):
+    """Both a draft, and a retry as a new post."""
+    async with connect_agent(demo_posts=False, confirm="off") as first:
+        partial = await make_published(first, BERLIN, "linkedin")
+        reconnect_account(first)
+        async with connect_agent(answer=True, mode=mode, sandbox=first.sandbox) as agent:
+            draft = await make_draft(agent, "linkedin")
+            done = [await agent.expect_ok("publish_post", post_id=each) for each in (draft, partial)]
+            assert [data["outcome"] for _, data in done] == ["queued", "retried"]
+            assert len(agent.questions) == 2
+            advance_time(agent, 200)
+            assert (count_public(agent, "twitter"), count_public(agent, "linkedin")) == (1, 2)
 
 
 async def test_lost_answer_is_settled_by_the_status(connect_agent):
