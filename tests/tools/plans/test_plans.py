@@ -682,16 +682,18 @@ async def test_hourly_limit_stops_the_plan(connect_agent):
         assert "TTP_MAX_POSTS_PER_HOUR allows 2 new posts an hour" in data["steps"][-1]["reason"]
 
 
-async def test_plan_whose_times_passed_is_refused(empty_agent, clock):
-    """Sending only the rest isn't what the user saw."""
-    plan_id, shown = await make_plan(empty_agent)
-    clock.move(8 * 86400)
-    words = await empty_agent.expect_error("apply_plan", plan_id=plan_id)
-    assert words.startswith(f"Plan not applied: the time of post {shown[0]['index']}, ")
-    assert words.endswith(
-        "has passed or is too close (3 of 3 posts). Call plan_posts again for the posts that are left; nothing was sent."
-    )
-    assert empty_agent.list_posts() == []
+async def test_plan_whose_times_passed_is_refused(connect_agent, clock):
+    """Sending only the rest isn't what the user saw, and a question would be pointless."""
+    async with connect_agent(answer=True, demo_posts=False) as agent:
+        plan_id, shown = await make_plan(agent)
+        clock.move(8 * 86400)
+        words = await agent.expect_error("apply_plan", plan_id=plan_id)
+        assert words.startswith(f"Plan not applied: the time of post {shown[0]['index']}, ")
+        assert words.endswith(
+            "has passed or is too close (3 of 3 posts). Call plan_posts again for the posts that are left; nothing was sent."
+        )
+        assert agent.questions == []
+        assert agent.list_posts() == []
 
 
 @pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
