@@ -17,6 +17,7 @@ from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.plans import PlanRecord
 from ttp_mcp.ledger.publications import PriorPublication
 from ttp_mcp.ledger.records import PriorCreate, Write, scope_of
 from ttp_mcp.ledger.replacements import PendingReplacement
@@ -289,10 +290,14 @@ async def test_replacement_is_the_end_of_the_chain(ledger: Ledger) -> None:
     await ledger.replacements.end("b", "c")
     await ledger.replacements.end("x", "y")
     await ledger.replacements.end("y", "x")
+    await ledger.replacements.end("w", "x")
+    # The replacement of a post that is gone was removed.
+    await ledger.replacements.end("a", None)
 
     assert await ledger.replacements.find_successor("a") == "c"
     assert await ledger.replacements.find_successor("c") is None
     assert await ledger.replacements.find_successor("x") == "y"
+    assert await ledger.replacements.find_successor("w") == "y"
 
 
 @pytest.mark.requirement("ledger.half-replaced")
@@ -414,12 +419,13 @@ async def test_plan_keeps_its_document_and_the_results_of_its_steps(ledger: Ledg
     await ledger.plans.note_step("p", "0", {"post_id": "a"})
     await ledger.plans.note_step("p", "1", {"post_id": "b"})
     await ledger.plans.note_step("p", "0", None)
+    await ledger.plans.note_step("p", "2", None)
     await ledger.plans.save("p", {"posts": [2]})
     await ledger.plans.note_step("other", "0", {})
     found = await ledger.plans.load("p")
 
     assert found is not None
-    assert (found.document, found.steps, found.at) == ({"posts": [1]}, {"1": {"post_id": "b"}}, START)
+    assert found == PlanRecord("p", {"posts": [1]}, START, {"1": {"post_id": "b"}})
     assert await ledger.plans.load("other") is None
     clock.move(60 * 86400 - 0.001)
     assert await ledger.plans.load("p") == found

@@ -303,6 +303,25 @@ async def test_same_post_is_not_resent_after_an_unknown_outcome(harness) -> None
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
+@pytest.mark.parametrize("failure", ["api", "hanging api", "ledger"])
+async def test_unknown_outcome_blocks_while_its_post_cannot_be_searched_for(harness, failure: str, monkeypatch) -> None:
+    writes = harness.make_writer(min_search_seconds=0.25)
+    harness.faults.script = ["lost before commit"]
+    await writes.create(harness.post(), tool="create_post")
+    harness.faults.reads_fail, harness.faults.reads_hang = failure == "api", failure == "hanging api"
+    if failure == "ledger":
+        monkeypatch.setattr(harness.ledger, "find_claimed_posts", _raise_disk_full)
+
+    with pytest.raises(EarlierAttempt, match="may have created an equal post, but its response"):
+        await writes.create(harness.post(), tool="create_post")
+    assert harness.faults.writes == ["POST"]
+
+
+async def _raise_disk_full(_: object) -> set[str]:
+    raise LedgerProblem("the ledger can't be used: the disk is full.")
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
 async def test_candidates_of_an_unknown_outcome_are_named(harness) -> None:
     """The refusal lists the newest three posts that may be it."""
     harness.faults.hidden = ("createdAt",)

@@ -50,6 +50,18 @@ async def test_lost_response_is_resolved_by_the_status_of_the_post(
 
 
 @pytest.mark.requirement("writes.publish")
+async def test_publish_is_unknown_while_the_api_is_unavailable(harness) -> None:
+    """The result has the post as it was before."""
+    post = await make_draft(harness)
+    harness.faults.script = ["lost after commit"]
+    harness.faults.reads_fail = True
+
+    published = await harness.writes.publish(post, tool="publish_post")
+
+    assert published == Published("unknown", START, post, cause=published.cause)
+
+
+@pytest.mark.requirement("writes.publish")
 @pytest.mark.parametrize(("before", "outcome"), [("draft", "queued"), ("failed", "unknown")])
 async def test_failed_status_proves_a_publish_only_if_it_is_new(harness, before: str, outcome: str) -> None:
     post = await make_draft(harness)
