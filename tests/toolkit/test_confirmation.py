@@ -38,10 +38,11 @@ async def test_only_posts_due_soon_are_confirmed(connect_agent, mode):
     async with connect_agent(answer=True, mode=mode, demo_posts=False) as agent:
         _, later = await agent.expect_ok("create_post", **LATER)
         await agent.expect_ok("create_post", **DRAFT)
-        await agent.expect_ok("reschedule_post", post_id=later["post_id"], scheduled_at="2026-11-26T11:00")
+        await agent.expect_ok("reschedule_post", post_id=later["post_id"], scheduled_at="2026-11-24T09:12")
+        await agent.expect_ok("create_post", **{**LATER, "content": "Doors", "scheduled_at": "2026-11-24T09:12"})
         assert agent.questions == []
         await agent.expect_ok("create_post", **SOON)
-        assert len(agent.list_posts()) == 3
+        assert len(agent.list_posts()) == 4
     assert agent.questions == snapshot(
         [
             """\

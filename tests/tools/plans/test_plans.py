@@ -315,7 +315,14 @@ async def test_plan_is_applied_exactly_as_shown(empty_agent):
     assert [post["scheduled_at"] for post in listed["posts"]] == [each["scheduled_at"] for each in shown]
 
 
-async def test_progress_is_reported_while_a_plan_is_applied(empty_agent):
+@pytest.mark.parametrize(
+    ("tool", "first", "last"),
+    [
+        ("apply_plan", "0 of 3 posts scheduled", "3 of 3 posts done"),
+        ("undo_plan", "0 of 3 posts checked", "3 posts checked"),
+    ],
+)
+async def test_progress_is_reported_while_a_plan_is_applied_or_undone(empty_agent, tool, first, last):
     """Fifty posts take a while."""
     told = []
 
@@ -323,12 +330,14 @@ async def test_progress_is_reported_while_a_plan_is_applied(empty_agent):
         told.append((done, total, message))
 
     plan_id, _ = await make_plan(empty_agent)
-    await empty_agent.client.call_tool("apply_plan", {"plan_id": plan_id}, progress_callback=progress)
+    if tool == "undo_plan":
+        await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    await empty_agent.client.call_tool(tool, {"plan_id": plan_id}, progress_callback=progress)
     with anyio.fail_after(5):
         while not told or told[-1][0] != 3:
             await anyio.sleep(0)
-    assert told[0] == (0, 3, "0 of 3 posts scheduled")
-    assert told[-1] == (3, 3, "3 of 3 posts done")
+    assert told[0] == (0, 3, first)
+    assert told[-1] == (3, 3, last)
 
 
 async def test_applying_again_sends_nothing(empty_agent):
@@ -503,6 +512,7 @@ async def test_undo_searches_for_posts_of_an_unclear_apply(connect_agent):
         await agent.expect_ok("apply_plan", plan_id=plan_id)
         text, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
         assert ([outcome for _, outcome in list_outcomes(data)], data["complete"]) == (["unknown"], False)
+        assert text.startswith("Nothing to undo: this plan has created no post that is known to be still there.")
         assert "it may have been created" in text
         assert len(agent.list_posts()) == 1
         fault.turn, fault.app.blind = None, False
