@@ -176,7 +176,11 @@ async def test_deleting_one_half_names_the_other(empty_agent, clock, monkeypatch
     (new,) = set(standing) - {old}
     clock.move(271)
     text, _ = await empty_agent.expect_ok("delete_post", post_id=old)
-    assert f"An unfinished reschedule had already created {new} as its replacement. Call delete_post for it too" in text
+    assert text.startswith(f"Deleted: {old} for ")
+    assert (
+        f"\nAn unfinished reschedule had already created {new} as its replacement. Call delete_post for it too if the user wants "
+        "neither.\n"
+    ) in text
 
 
 async def test_replacement_that_was_rescheduled_is_still_the_other_half(empty_agent, clock, monkeypatch):
