@@ -55,12 +55,27 @@ def test_scope_separates_users_and_reveals_nothing_of_the_token() -> None:
         scope_of("https://a.example/api", two, None),
         scope_of("https://b.example/api", one, None),
         scope_of("https://a.example/api", one, "org_1"),
+        scope_of("https://a.example/api", one, "org_2"),
         scope_of("https://a.example/api", None, None),
     ]
 
-    assert len(set(scopes)) == 5
+    assert len(set(scopes)) == 6
     assert scope_of("https://a.example/api", Token("ttp_" + "a" * 48), None) == scopes[0]
     assert all(len(scope) == 32 and "aaaaaa" not in scope for scope in scopes)
+
+
+@pytest.mark.requirement("ledger.scope")
+@pytest.mark.parametrize(
+    ("token", "org_id", "scope"),
+    [
+        (Token("ttp_" + "a" * 48), None, "da7c8d9d80a137c07d587857b76d51a3"),
+        (Token("ttp_" + "a" * 48), "org_1", "2e9cbafe5b95e420ea0ad78f8c032b98"),
+        (None, None, "6adba6bef7b6071255845bb3da07623b"),
+    ],
+)
+def test_scope_is_the_same_in_every_version(token: Token | None, org_id: str | None, scope: str) -> None:
+    """Otherwise an upgrade would hide what was sent before."""
+    assert scope_of("https://a.example/api", token, org_id) == scope
 
 
 @pytest.mark.requirement("ledger.scope")

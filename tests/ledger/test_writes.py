@@ -88,6 +88,17 @@ async def test_create_is_claimed_for_each_of_its_targets(ledger: Ledger) -> None
     )
 
 
+@pytest.mark.requirement("writes.duplicates")
+async def test_account_id_with_spaces_stays_whole(ledger: Ledger) -> None:
+    post = replace(POST, account_ids=(" an  odd id",))
+    await begin_create(ledger, post)
+    prior = await ledger.find_prior_create(replace(POST, account_ids=(" an  odd id", " another  odd id")))
+
+    assert prior is not None
+    assert prior.as_sent(POST).account_ids == (" an  odd id",)
+    assert prior.missing_accounts == (" another  odd id",)
+
+
 @pytest.mark.requirement("ledger.history")
 async def test_write_has_the_time_at_which_it_began(state: SqliteStore) -> None:
     """Not the later one of its commit."""

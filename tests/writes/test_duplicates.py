@@ -312,7 +312,8 @@ async def test_unknown_outcome_blocks_while_its_post_cannot_be_searched_for(harn
     if failure == "ledger":
         monkeypatch.setattr(harness.ledger, "find_claimed_posts", _raise_disk_full)
 
-    with pytest.raises(EarlierAttempt, match="may have created an equal post, but its response"):
+    # A request that hangs ends by itself much later.
+    with anyio.fail_after(20), pytest.raises(EarlierAttempt, match="may have created an equal post, but its response"):
         await writes.create(harness.post(), tool="create_post")
     assert harness.faults.writes == ["POST"]
 
@@ -345,6 +346,19 @@ async def test_create_may_be_in_progress_for_90_seconds(harness, seconds: float,
         await harness.writes.create(harness.post(), tool="create_post")
 
     assert raised.value.in_progress is in_progress
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_post_of_a_create_in_progress_is_left_to_it(harness) -> None:
+    """It may be another one; the process that sent the create claims its own."""
+    await harness.ledger.begin_create(harness.post(), tool="create_post")
+    post = await harness.api.posts.create(harness.post())
+
+    with pytest.raises(EarlierAttempt) as raised:
+        await harness.writes.create(harness.post(), tool="create_post")
+
+    assert raised.value.in_progress is True
+    assert await harness.ledger.find_claimed_posts([post.id]) == set()
 
 
 @pytest.mark.requirement("writes.unknown-blocks")

@@ -60,7 +60,7 @@ def test_each_limit_has_its_own_setting() -> None:
 @pytest.mark.requirement("writes.limits")
 async def test_limit_of_0_allows_nothing(harness) -> None:
     """0 is a valid limit that never frees up."""
-    with pytest.raises(LimitReached, match="None is allowed") as raised:
+    with pytest.raises(LimitReached, match=r"used up\. None is allowed; nothing was sent") as raised:
         await harness.make_writer(limits=HourlyLimits(posts=0)).create(harness.post(), tool="create_post")
 
     assert raised.value.allowed_at is None
