@@ -228,6 +228,8 @@ def test_repeat_is_found_among_other_posts_of_the_same_moment() -> None:
         ("scheduled", -1, True),
         ("scheduled", 60, True),
         ("scheduled", 60.001, False),
+        ("scheduled", -600, True),
+        ("scheduled", -600.001, False),
         ("scheduled", None, False),
         ("draft", -1, False),
     ],
