@@ -85,6 +85,26 @@ async def test_replacement_without_a_create_is_reported(harness, caplog) -> None
     )
 
 
+@pytest.mark.parametrize(("length", "shown"), [(60, "{0}" * 60), (61, "{0}" * 59 + "…")])
+async def test_ids_are_cut_to_60_characters(harness, caplog, length: int, shown: str) -> None:
+    """They are what an agent or the API made up."""
+    deleted, old, new = (letter * length for letter in "don")
+    await harness.ledger.begin_delete(deleted, None, tool="delete_post")
+    await harness.ledger.replacements.begin(old, harness.post("New"))
+    write = await harness.ledger.begin_create(harness.post("New"), tool="reschedule_post", replaces=old)
+    await harness.ledger.finish(write, "created", Post({"id": new}))
+    harness.time.clock.move(timedelta(hours=1).total_seconds())
+
+    await startup_report.report_unfinished_writes(harness.ledger, sleep=harness.time.sleep)
+
+    deleted, old, new = (shown.format(letter) for letter in "don")
+    (line,) = list_warnings(caplog)
+    assert line == (
+        f"2 writes are unfinished: a delete of 2026-11-24T10:00:00.000Z ({deleted}) may have happened; {old} was being replaced "
+        f"at 2026-11-24T10:00:00.000Z, {new} was created for it, both may exist. check_setup says more."
+    )
+
+
 async def test_ledger_that_cannot_be_read_is_left_to_the_first_write(tmp_path: Path, harness, caplog) -> None:
     """Nothing is logged, since reads don't need the ledger."""
     (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
