@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import sys
 import threading
 import time
 import traceback
@@ -223,6 +224,24 @@ async def test_success_before_the_whole_file_arrived_is_a_failure():
     async with serve_connections(hasty) as port:
         found, _ = await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key", Bytes(BODY * 16))
     assert found == "retryable"
+
+
+@pytest.mark.requirement("uploads.whole")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a response that arrived before a reset")
+async def test_refusal_before_the_whole_file_arrived_has_its_meaning():
+    """The storage closes the connection while the file is sent."""
+
+    async def refuse(reader, writer):
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with serve_connections(refuse) as port:
+        assert await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key", Bytes(BODY * 16)) == (
+            "expired",
+            "the storage did not accept the upload URL (403)",
+        )
 
 
 @pytest.mark.requirement("uploads.whole")

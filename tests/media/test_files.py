@@ -478,6 +478,22 @@ def test_path_with_the_escapes_of_a_shell_is_read(folder, name):
 
 @needs_posix_paths
 @pytest.mark.requirement("uploads.typed_paths")
+def test_paths_follow_the_rules_of_the_given_system(folder):
+    """Those of Windows are tested everywhere; the files exist here."""
+    for name in ("NUL.jpg", "photo.jpg:evil"):
+        (folder / name).write_bytes(b"x")
+    open_below(r"trip\beach.jpg", [folder], system="windows").close()
+    for source, cause in (
+        ("NUL.jpg", "a part of the path is the name of a device of Windows"),
+        ("photo.jpg:evil", "the path has a colon after its drive"),
+        (str(folder / "photo.jpg"), "the path has no drive"),
+    ):
+        with pytest.raises(FileRefused, match=cause):
+            open_below(source, [folder], system="windows")
+
+
+@needs_posix_paths
+@pytest.mark.requirement("uploads.typed_paths")
 @pytest.mark.parametrize(
     ("source", "words"),
     [
