@@ -198,7 +198,7 @@ async def test_download_names_a_certificate_that_is_not_trusted(tmp_path):
     async with serve_response(tls=server) as port:
         with pytest.raises(TransferProblem, match="isn't trusted; SSL_CERT_FILE has to name") as caught:
             await MediaDownloader(loopback=True).fetch(f"https://localhost:{port}/a.png", lambda head: True)
-    assert caught.value.kind == "permanent"
+    assert (caught.value.kind, str(caught.value)) == ("permanent", caught.value.reason)
 
 
 async def test_download_names_certificates_that_cannot_be_read(monkeypatch, tmp_path):

@@ -271,6 +271,9 @@ def test_lookalike_folders_are_listed(folder):
     for form in ("NFC", "NFD"):
         (folder / unicodedata.normalize(form, "été")).mkdir()
     assert "2 names there read the same (" in read_refusal("été/photo.jpg", folder)
+    exact = unicodedata.normalize("NFC", "été/photo.jpg")
+    (folder / exact).write_bytes(b"this one")
+    assert read_content(exact, folder) == b"this one"
 
 
 @needs_links
@@ -546,6 +549,11 @@ def test_refusal_without_folders_names_the_setting():
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems find a folder in any case")
+def test_folder_in_another_case_is_another_one_on_linux(folder):
+    assert "it lies outside the folders of TTP_MEDIA_DIRS" in read_refusal(f"{folder.parent}/ALLOWED/photo.jpg", folder)
+
+
 @needs_posix_paths
 @pytest.mark.requirement("uploads.words")
 def test_refusal_names_the_file_and_no_folder(folder):
@@ -569,13 +577,14 @@ def test_refusal_names_the_file_and_no_folder(folder):
         ("unreadable", "does not exist or can't be read"),
         ("file", "is not a folder"),
         ("in quotes", "is in quotes, which have to be left out"),
+        ("in single quotes", "is in quotes, which have to be left out"),
     ],
 )
 def test_folder_with_more_than_media_is_refused(folder, tmp_path, monkeypatch, root, why):
     """The error names the entry by number, not by path."""
     unreadable = folder / "trip"
     # Who runs the tests may be allowed to read everything.
-    monkeypatch.setattr(files.os, "access", lambda path, _: path != unreadable)
+    monkeypatch.setattr(files.os, "access", lambda path, mode: (path, mode) != (unreadable, os.R_OK | os.X_OK))
     (tmp_path / "like-home" / ".ssh").mkdir(parents=True)
     path = {
         "/": Path(folder.anchor),
@@ -587,6 +596,7 @@ def test_folder_with_more_than_media_is_refused(folder, tmp_path, monkeypatch, r
         "unreadable": unreadable,
         "file": folder / "photo.jpg",
         "in quotes": Path(f'"{folder}"'),
+        "in single quotes": Path(f"'{folder}'"),
     }[root]
     words = read_refusal("photo.jpg", folder, path)
     assert words == (
@@ -680,7 +690,9 @@ def test_missing_file_has_suggestions_from_each_folder(tmp_path):
 
 
 def test_user_without_a_home_folder_can_upload(folder, monkeypatch):
-    """A service may run as one."""
+    """A service may run as one; the environment names a missing folder, or none."""
+    Path.home().rmdir()
+    open_below("photo.jpg", [folder]).close()
 
     def no_home():
         raise RuntimeError("Could not determine home directory.")
