@@ -675,8 +675,15 @@ async def test_failure_affecting_later_posts_stops_the_plan(connect_agent, statu
         plan_id, _ = await make_plan(agent)
         fault = agent.sandbox.app
         fault.methods, fault.turn, fault.how, fault.lasting = ("POST",), 1, status, True
-        _, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
+        text, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
         assert [outcome for _, outcome in list_outcomes(data)] == ["created", "stopped"]
+        assert not data["complete"]
+        first, *_, last, _sandbox = text.splitlines()
+        assert first == f"Plan {plan_id}: 1 of 3 posts scheduled now."
+        assert last == (
+            "Stopped there. Call apply_plan with the same plan_id to continue; what was created isn't sent again."
+        )
+        assert "undo_plan" not in text
         fault.turn = None
         _, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
         assert [outcome for _, outcome in list_outcomes(data)] == ["created", "created"]
