@@ -355,6 +355,15 @@ async def test_retry_needs_the_list_of_posts(connect_agent):
     assert "the other posts could not be read" in words
 
 
+async def test_draft_needs_no_list_of_posts(connect_agent):
+    """It is published itself, so no account can get it twice."""
+    async with connect_agent(demo_posts=False, through=WithoutList) as agent:
+        post_id = await make_draft(agent)
+        agent.sandbox.app.on = True
+        _, data = await agent.expect_ok("publish_post", post_id=post_id)
+        assert data["outcome"] == "queued"
+
+
 async def test_partial_post_whose_failures_are_not_shown_is_refused(connect_agent):
     async with connect_agent(demo_posts=False, through=show_fields(lambda name: name != "results")) as agent:
         old = await make_published(agent, BERLIN, "linkedin")
