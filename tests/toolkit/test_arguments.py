@@ -52,6 +52,14 @@ async def test_one_url_is_a_list_of_one(empty_agent):
     assert json.loads(empty_agent.read_row(data["post_id"])["media_urls"]) == [url]
 
 
+@pytest.mark.parametrize("name", ["media_urls", "thread"])
+async def test_number_in_place_of_a_list_is_refused(empty_agent, name):
+    """Otherwise the post would be sent without that part."""
+    words = await empty_agent.expect_error("create_post", content="Hello", platforms="linkedin", **{name: 5})
+    assert f"{name}.0 must be text" in words
+    assert empty_agent.list_posts() == []
+
+
 @pytest.mark.parametrize("filler", ["", " ", [], {}, None, [""], [None], "null", "None", "undefined"])
 @pytest.mark.parametrize(
     "name", ["status", "platform", "cursor", "account", "text", "after", "before", "order", "limit"]

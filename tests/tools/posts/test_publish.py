@@ -371,6 +371,17 @@ async def test_partial_post_whose_failures_are_not_shown_is_refused(connect_agen
     assert "the API does not show on which accounts it failed" in words
 
 
+async def test_post_whose_accounts_are_not_shown_is_published(connect_agent):
+    """Its platforms name them."""
+    hidden = ("accountIds", "accounts", "results")
+    async with connect_agent(demo_posts=False, through=show_fields(lambda name: name not in hidden)) as agent:
+        _, draft = await agent.expect_ok("create_post", content=TEXT, platforms=["linkedin"])
+        _, data = await agent.expect_ok("publish_post", post_id=draft["post_id"])
+        assert data["outcome"] == "queued"
+        advance_time(agent)
+        assert count_public(agent, "linkedin") == 1
+
+
 async def test_retry_that_would_lose_its_thread_is_refused(connect_agent):
     async with connect_agent(demo_posts=False, through=show_fields(lambda name: name != "thread")) as agent:
         old = await make_published(agent, BERLIN, "linkedin", thread=["Come early"])
