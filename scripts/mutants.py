@@ -171,7 +171,7 @@ LEFT_OUT = ("tests/writes/test_history.py", "tests/writes/replacement/test_kille
 # A timeout is a loop that doesn't end, which tests notice.
 KILLED = ("killed", "timeout")
 _SQL = re.compile(
-    r"\b(SELECT|FROM|WHERE|ORDER BY|INSERT|VALUES|UPDATE|SET|DELETE|LIMIT|BEGIN|COMMIT|ROLLBACK|PRAGMA)\b"
+    r"\b(SELECT|FROM|WHERE|CASE WHEN|ORDER BY|INSERT|VALUES|UPDATE|SET|DELETE|LIMIT|BEGIN|COMMIT|ROLLBACK|PRAGMA)\b"
 )
 
 
