@@ -614,6 +614,9 @@ def test_opened_file_has_a_short_name_with_its_extension(folder):
     with open_below(f"trip/{long}", [folder]) as file:
         assert file.name == "n" * 88 + ".jpeg"
         assert file.size == 1
+    (folder / "trip" / f"trip.{long}-from-a-phone").write_bytes(b"x")
+    with open_below(f"trip/trip.{long}-from-a-phone", [folder]) as file:
+        assert file.name == "trip." + "n" * 83 + ".jpeg-from-"
     longest = "n" * 95 + ".jpeg"
     for name in ("beach.jpg", longest):
         (folder / "trip" / name).write_bytes(b"x")
