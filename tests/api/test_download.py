@@ -7,6 +7,7 @@ import ssl
 import threading
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from tests.support.certificates import make_certificate
@@ -239,6 +240,30 @@ async def test_each_step_of_a_download_has_a_timeout(monkeypatch):
         monkeypatch.setattr(socket.socket, "settimeout", note)
         await fetch_file(f"{origin}/a")
     assert limits == [5.0, 15.0]
+
+
+async def test_concurrent_downloads_are_limited():
+    """More would starve other work that needs a thread."""
+    may_go_on, threads = threading.Event(), anyio.to_thread.current_default_thread_limiter()
+
+    def wait_and_fail(host, port):
+        may_go_on.wait()
+        raise OSError("no such name")
+
+    downloader = make_downloader(resolve=wait_and_fail)
+
+    async def fetch():
+        with pytest.raises(TransferProblem):
+            await downloader.fetch("https://example.com/a", lambda head: True)
+
+    before = threads.borrowed_tokens
+    async with anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(fetch)
+        await anyio.wait_all_tasks_blocked()
+        borrowed = threads.borrowed_tokens - before
+        may_go_on.set()
+    assert borrowed == 4
 
 
 async def test_largest_file_is_fetched():
