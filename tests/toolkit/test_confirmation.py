@@ -118,6 +118,18 @@ async def test_post_for_now_is_for_the_moment_of_the_answer(connect_agent, clock
 
 
 @eras
+async def test_post_for_now_is_created_once_however_often_the_user_agrees(connect_agent, clock, mode):
+    """The second call asks about the time of the first, and keeps it."""
+    async with connect_agent(answer=True, mode=mode, demo_posts=False) as agent:
+        _, first = await agent.expect_ok("create_post", **DRAFT, scheduled_at="now")
+        clock.move(60)
+        _, again = await agent.expect_ok("create_post", **DRAFT, scheduled_at="now")
+        assert (again["outcome"], again["post_id"]) == ("already_created", first["post_id"])
+        assert len(agent.questions) == 2
+        assert len(agent.list_posts()) == 1
+
+
+@eras
 async def test_client_without_prompts_continues_in_auto_mode(connect_agent, mode):
     """Its host has its own approval; `required` is for users who want more."""
     async with connect_agent(mode=mode, demo_posts=False) as agent:

@@ -371,6 +371,17 @@ async def test_partial_post_whose_failures_are_not_shown_is_refused(connect_agen
     assert "the API does not show on which accounts it failed" in words
 
 
+async def test_choices_of_a_post_count_when_it_is_checked(connect_agent):
+    """A pin without a board would be refused."""
+    choices = {"pinterest": {"boardId": "board-recipes"}}
+    async with connect_agent(demo_posts=False, through=show_fields(lambda name: name != "results")) as agent:
+        post_id = await make_draft(agent, "pinterest", media_urls=["https://example.com/a.jpg"], platform_data=choices)
+        _, data = await agent.expect_ok("publish_post", post_id=post_id)
+        assert data["outcome"] == "queued"
+        advance_time(agent)
+        assert count_public(agent, "pinterest") == 1
+
+
 async def test_post_whose_accounts_are_not_shown_is_published(connect_agent):
     """Its platforms name them."""
     hidden = ("accountIds", "accounts", "results")
