@@ -157,12 +157,14 @@ async def test_expectation_is_reported_before_the_limit(open_store: Open, scope:
 
 @pytest.mark.requirement("state.repeated")
 async def test_committed_steps_are_not_repeated(open_store: Open, scope: str) -> None:
-    """Repeating the same steps after a lost response returns the first result."""
+    """Repeating the same steps after a lost response returns the first result, and undoes nothing that followed."""
     state = open_store()
     steps = [make_put("a", 1, expected=""), make_put("b", 1)]
 
     assert await state.commit(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
+    await state.commit(scope, [make_put("b", 2)], NOW)
     assert await open_store().commit(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
+    assert await read_values(state, scope, "a", "b") == {"a": 1, "b": 2}
     assert await state.commit(scope, [make_put("a", 1, expected="")], NOW) == "changed"
     assert len(await state.list_recent(scope, "kind", NOW - HOUR, NOW)) == 2
 
