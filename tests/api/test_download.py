@@ -242,6 +242,37 @@ async def test_each_step_of_a_download_has_a_timeout(monkeypatch):
     assert limits == [5.0, 15.0]
 
 
+async def test_cancelling_while_connecting_ends_the_download(monkeypatch):
+    """The cancellation comes before the connection is made, so it can't close it."""
+    connecting, may_go_on, has_ended = threading.Event(), threading.Event(), asyncio.Event()
+    connect = socket.create_connection
+
+    def connect_late(*address):
+        connecting.set()
+        may_go_on.wait(5)
+        return connect(*address)
+
+    async def endless(_, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        finally:
+            has_ended.set()
+
+    async with open_web_server(endless) as (origin, _):
+        monkeypatch.setattr(socket, "create_connection", connect_late)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fetch_file, f"{origin}/a")
+            assert await anyio.to_thread.run_sync(connecting.wait, 5)
+            tasks.cancel_scope.cancel()
+        may_go_on.set()
+        with anyio.fail_after(5):
+            await has_ended.wait()
+
+
 async def test_concurrent_downloads_are_limited():
     """More would starve other work that needs a thread."""
     may_go_on, threads = threading.Event(), anyio.to_thread.current_default_thread_limiter()
