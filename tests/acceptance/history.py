@@ -108,7 +108,7 @@ def _check_life(life: Life) -> Iterable[str]:
     if life.early:
         yield "published early"
     if life.shown and life.statuses[-1][1] not in ("published", "partial"):
-        yield "published and not told"
+        yield "published and not reported"
     if life.gone == float("inf") and life.statuses[-1][1] in ("scheduled", "publishing"):
         yield "never finished"
 
@@ -118,10 +118,10 @@ def _check_request(asked: Sequence[Event], born: dict[str, Life]) -> Iterable[st
     if len(born) > 1:
         yield "created twice"
     for event in asked:
-        told = born.get(event.post_id or "")
-        if event.outcome in ("created", "already_created") and (told is None or told.born > event.ended):
+        reported = born.get(event.post_id or "")
+        if event.outcome in ("created", "already_created") and (reported is None or reported.born > event.ended):
             yield "created but missing"
-        if event.outcome == "created" and told and told.born <= event.began:
+        if event.outcome == "created" and reported and reported.born <= event.began:
             yield "an older post given out as created"
     if born and all(event.outcome == "not_created" for event in asked):
         yield "not created but there"

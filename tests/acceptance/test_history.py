@@ -307,25 +307,25 @@ async def run_agents(harness: Harness, calls: int) -> None:
 async def check_history(harness: Harness) -> Counter[str]:
     """Check row C4: no violations, and minimum counts so that the run means something."""
     truth = read_lives(harness.sandbox.store.connection())
-    told = Counter(f"{event.call}: {event.outcome}" for event in harness.events)
+    reported = Counter(f"{event.call}: {event.outcome}" for event in harness.events)
     found = count_violations(harness.events, truth)
     without = sum(record.outcome is None for record in await harness.ledger.read_history(START))
     published = sum(len(life.shown) for life in truth.values())
     faults = {fault: count for fault, count in harness.outages.counts.items() if fault != "none"}
     print(  # noqa: T201 - each row prints its counts
         f"\nC4: {AGENTS} agents, {len(harness.events)} calls, seed {SEED}, {len(truth)} posts, {published} publications, "
-        f"{sum(faults.values())} faults: {json.dumps(faults)}; told: {json.dumps(told)}; violations: {json.dumps(found)}"
+        f"{sum(faults.values())} faults: {json.dumps(faults)}; reported: {json.dumps(reported)}; violations: {json.dumps(found)}"
     )
     assert found == Counter()
     assert without == 0, "a write has no outcome"
-    return told
+    return reported
 
 
 async def test_answers_match_what_happened(harness: Harness) -> None:
     """Row C4."""
     await run_agents(harness, CALLS)
-    told = await check_history(harness)
-    assert {"create: created", "delete: deleted", "get: found", "get: not_found", "list: listed"} <= set(told)
+    reported = await check_history(harness)
+    assert {"create: created", "delete: deleted", "get: found", "get: not_found", "list: listed"} <= set(reported)
 
 
 async def test_c4_fails_when_lost_writes_are_sent_again(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +377,7 @@ def test_ordinary_history_has_no_violations() -> None:
         ("published twice", [], {"p": make_life(shown=[(3, "a"), (4, "a")])}),
         ("published after it was deleted", [], {"p": make_life(gone=2)}),
         ("published early", [], {"p": make_life(early=1)}),
-        ("published and not told", [], {"p": make_life(statuses=[(1, "scheduled"), (2, "failed")])}),
+        ("published and not reported", [], {"p": make_life(statuses=[(1, "scheduled"), (2, "failed")])}),
         ("never finished", [], {"p": make_life(statuses=[(1, "scheduled")], shown=[])}),
         ("created twice", [make_event("create", "created")], {"p": make_life(), "q": make_life(born=2)}),
         ("created but missing", [make_event("create", "created")], {}),

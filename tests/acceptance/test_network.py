@@ -260,11 +260,11 @@ async def main(url, unbounded):
     gc.collect()
     before = psutil.Process().memory_info().rss
     try:
-        told = len(await api.posts.list())
+        reported = len(await api.posts.list())
     except ApiError as error:
-        told = getattr(error, "reason", type(error).__name__)
+        reported = getattr(error, "reason", type(error).__name__)
     peak = int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))) * 1024
-    print(json.dumps({"told": told, "grown_mib": (peak - before) / 2**20}))
+    print(json.dumps({"reported": reported, "grown_mib": (peak - before) / 2**20}))
     await api.aclose()
 
 anyio.run(main, sys.argv[1], sys.argv[2] == "unbounded")
@@ -279,10 +279,10 @@ async def measure_memory(fault, *, unbounded):
     return json.loads(done.stdout)
 
 
-async def check_memory(fault, *, told, most_mib, unbounded=False):
+async def check_memory(fault, *, reported, most_mib, unbounded=False):
     """Check that a response is parsed as expected in bounded memory."""
     found = await measure_memory(fault, unbounded=unbounded)
-    assert found["told"] == told, f"told {found['told']}"
+    assert found["reported"] == reported, f"reported {found['reported']}"
     assert found["grown_mib"] < most_mib, f"grew by {found['grown_mib']:.0f} MiB"
     return found["grown_mib"]
 
@@ -300,10 +300,10 @@ def make_posts(count):
 
 @pytest.mark.requirement("acceptance.b6")
 async def test_b6_bomb_list_and_deep_json():
-    bomb_mib = await check_memory(send_bomb(512 if FULL else 64), told="too_large", most_mib=32)
-    list_mib = await check_memory(make_posts(50_000), told=50_000, most_mib=96)
-    large_mib = await check_memory(make_posts(80_000), told="too_large", most_mib=96)
-    deep_mib = await check_memory(FAULTS["deep-json"], told="json", most_mib=32)
+    bomb_mib = await check_memory(send_bomb(512 if FULL else 64), reported="too_large", most_mib=32)
+    list_mib = await check_memory(make_posts(50_000), reported=50_000, most_mib=96)
+    large_mib = await check_memory(make_posts(80_000), reported="too_large", most_mib=96)
+    deep_mib = await check_memory(FAULTS["deep-json"], reported="json", most_mib=32)
     print(  # noqa: T201 - the row prints its counts
         f"B6 passed=4 bomb_mib={bomb_mib:.0f} list_mib={list_mib:.0f} too_large_list_mib={large_mib:.0f} deep_mib={deep_mib:.0f}"
     )
@@ -312,5 +312,5 @@ async def test_b6_bomb_list_and_deep_json():
 @pytest.mark.requirement("acceptance.b6")
 async def test_b6_fails_without_the_limit():
     """The bomb would be unpacked whole."""
-    with pytest.raises(AssertionError, match="told 0"):
-        await check_memory(send_bomb(64), told="too_large", most_mib=32, unbounded=True)
+    with pytest.raises(AssertionError, match="reported 0"):
+        await check_memory(send_bomb(64), reported="too_large", most_mib=32, unbounded=True)

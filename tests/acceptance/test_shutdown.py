@@ -242,16 +242,16 @@ def test_real_server_records_unanswered_writes_however_it_ends(tmp_path):
             ending(peer)
         seconds, answered = [], 0
         for peer, ending in zip(peers, endings, strict=True):
-            told = {} if ending is break_output else {name: read_text(peer.answer(name)) for name in REAL_WRITES}
+            reported = {} if ending is break_output else {name: read_text(peer.answer(name)) for name in REAL_WRITES}
             assert peer.wait() == 0
             seconds.append(time.monotonic() - started)
             assert peer.process.stderr.read() == b""
             assert read_outcomes(tmp_path / ending.__name__) == (dict.fromkeys(REAL_WRITES, "unknown"), [])
-            if told:
-                assert told["create"].startswith("Unknown whether the post")
-                assert told["delete"].startswith("Unknown whether")
-                assert told["upload"].startswith("File not uploaded: the server is shutting down")
-            answered += len(told)
+            if reported:
+                assert reported["create"].startswith("Unknown whether the post")
+                assert reported["delete"].startswith("Unknown whether")
+                assert reported["upload"].startswith("File not uploaded: the server is shutting down")
+            answered += len(reported)
     print(  # noqa: T201 - each row prints its counts
         f"\nB10 ttp-mcp itself: 4 ends, 12 writes that the API never answered, 0 without outcome, {answered} answered, "
         f"longest end {max(seconds):.2f} s"

@@ -292,7 +292,7 @@ async def test_b8_right_bytes_or_an_error(tmp_path):
     """Resets at ten places, refusals, expiry, and a file that changes during or after the PUT."""
     counts = await check_faults(tmp_path, ROUNDS)
     print(  # noqa: T201 - the row's counts
-        f"\nB8: {sum(counts.values())} uploads, {counts[True]} arrived whole, {counts[False]} told as failed, 0 wrong"
+        f"\nB8: {sum(counts.values())} uploads, {counts[True]} arrived whole, {counts[False]} reported as failed, 0 wrong"
     )
 
 

@@ -154,9 +154,9 @@ def test_misuse_before_a_call_has_the_same_form(capsys, arguments, words):
     """Every kind of misuse is one line of JSON."""
     code, out, err = run_command(capsys, "call", "--sandbox", "--json", *arguments)
     assert (code, err) == (2, "")
-    told = json.loads(out)
-    assert told["error"] == "arguments"
-    assert told["text"].startswith(words)
+    reported = json.loads(out)
+    assert reported["error"] == "arguments"
+    assert reported["text"].startswith(words)
 
 
 @pytest.mark.parametrize("command", [("tools",), ("call", "list_posts"), ("doctor",)])
@@ -165,9 +165,9 @@ def test_invalid_setting_has_the_same_form(monkeypatch, capsys, command):
     monkeypatch.setenv("TTP_ACCESS", "most")
     code, out, err = run_command(capsys, *command, "--json")
     assert (code, err) == (2, "")
-    told = json.loads(out)
-    assert told["error"] == "setting"
-    assert told["text"].startswith("TTP_ACCESS")
+    reported = json.loads(out)
+    assert reported["error"] == "setting"
+    assert reported["text"].startswith("TTP_ACCESS")
 
 
 @pytest.mark.parametrize(
@@ -270,9 +270,9 @@ def test_help_of_call_names_every_exit_code(capsys):
     """Except that of internal errors."""
     with pytest.raises(SystemExit):
         main(["call", "--help"])
-    told = " ".join(capsys.readouterr().out.split())
+    reported = " ".join(capsys.readouterr().out.split())
     for number in sorted({*call.EXIT_CODES.values(), 0, 1} - {70}):
-        assert f" {number} " in told
+        assert f" {number} " in reported
 
 
 def test_call_without_a_token_says_how_to_set_it(capsys):

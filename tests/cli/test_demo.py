@@ -57,8 +57,8 @@ def replace_answer(monkeypatch, broken, answer):
 def test_demo_shows_real_calls_in_a_marketers_words(calls, capsys):
     """Every step is a call of a client; no wire format is shown, and no line is too wide."""
     assert main(["demo"]) == 0
-    told = capsys.readouterr()
-    assert told.err == ""
+    reported = capsys.readouterr()
+    assert reported.err == ""
     assert [name for name, _ in calls] == CALLED
     for shown in (
         "✗ X          @harborcafe_berlin   the connection has expired",
@@ -69,12 +69,12 @@ def test_demo_shows_real_calls_in_a_marketers_words(calls, capsys):
         "your assistant schedules it after your yes",
         "ttp-mcp install claude-desktop --sandbox",
     ):
-        assert shown in " ".join(told.out.split()) or shown in told.out
-    assert "twitter" not in told.out.lower()
-    assert "{" not in told.out
-    assert "\x1b" not in told.out
-    assert max(map(len, told.out.splitlines())) <= 92
-    assert 40 <= len(told.out.splitlines()) <= 65
+        assert shown in " ".join(reported.out.split()) or shown in reported.out
+    assert "twitter" not in reported.out.lower()
+    assert "{" not in reported.out
+    assert "\x1b" not in reported.out
+    assert max(map(len, reported.out.splitlines())) <= 92
+    assert 40 <= len(reported.out.splitlines()) <= 65
 
 
 def test_demo_searches_failures_of_the_last_seven_days(calls, capsys):
@@ -93,9 +93,9 @@ def test_demo_works_on_every_day_of_the_week(weekday, monkeypatch, capsys):
     day = datetime(2026, 3, 23, 22, 30, tzinfo=UTC) + timedelta(days=weekday)
     monkeypatch.setattr("ttp_mcp.sandbox.clock.time.time_ns", lambda: int(day.timestamp() * 1e9))
     assert main(["demo"]) == 0
-    told = capsys.readouterr().out
-    assert told.count("Reconnect the") == 2
-    assert "published" in told
+    reported = capsys.readouterr().out
+    assert reported.count("Reconnect the") == 2
+    assert "published" in reported
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_demo_stops_with_one_line_when_a_step_fails(tool, words, monkeypatch, ca
     """Without a traceback, and without claiming what didn't happen."""
     replace_answer(monkeypatch, tool, lambda: render_failure("it rains", "bug"))
     assert main(["demo"]) == 1
-    told = capsys.readouterr()
-    assert told.err == f"ttp-mcp: the demo stopped, because {words}\n"
-    assert "Scheduled for" not in told.out
+    reported = capsys.readouterr()
+    assert reported.err == f"ttp-mcp: the demo stopped, because {words}\n"
+    assert "Scheduled for" not in reported.out
 
 
 def test_demo_stops_with_one_line_on_a_protocol_error(monkeypatch, capsys):
@@ -133,10 +133,10 @@ def test_demo_on_a_terminal_has_colors_and_fits_it(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert main(["demo"]) == 0
-    told = capsys.readouterr().out
-    assert "\x1b[32m  ✓ Instagram" in told
-    assert "\x1b[33m  ✗ X " in told
-    plain = [line.partition("m")[2] if line.startswith("\x1b") else line for line in told.splitlines()]
+    reported = capsys.readouterr().out
+    assert "\x1b[32m  ✓ Instagram" in reported
+    assert "\x1b[33m  ✗ X " in reported
+    plain = [line.partition("m")[2] if line.startswith("\x1b") else line for line in reported.splitlines()]
     assert max(len(line.removesuffix("\x1b[0m")) for line in plain) <= 79
 
 
@@ -155,9 +155,9 @@ def test_demo_for_an_output_without_unicode_uses_other_marks(encoding, mark, mon
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
     assert main(["demo"]) == 0
     sys.stdout.flush()
-    told = raw.getvalue().decode(encoding)
-    assert mark in told
-    assert "A cafe in Paris" in told if encoding == "ascii" else "A café in Paris" in told
+    reported = raw.getvalue().decode(encoding)
+    assert mark in reported
+    assert "A cafe in Paris" in reported if encoding == "ascii" else "A café in Paris" in reported
 
 
 def test_demo_shows_accounts_that_got_nothing(monkeypatch, capsys):

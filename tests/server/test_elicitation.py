@@ -270,6 +270,6 @@ async def test_progress_is_reported_on_request(connect_client, era, tmp_path):
 async def test_outside_a_call_no_prompt_and_no_progress_is_sent(connect_client):
     """For example when the tools are called from another program."""
     async with connect_client() as connection:
-        nobody = McpUserPrompter(None, None, connection.runtime.app.ledger)
-        assert await nobody.confirm("Shall I?", {}) is None
-        await nobody.report_progress(1, 2, "half")
+        prompter = McpUserPrompter(None, None, connection.runtime.app.ledger)
+        assert await prompter.confirm("Shall I?", {}) is None
+        await prompter.report_progress(1, 2, "half")

@@ -170,8 +170,8 @@ def test_text_that_is_too_long_is_cut_with_a_mark():
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (Refusal("Not done: told."), "Not done: told."),
-        (FileRefused("Not uploaded: told."), "Not uploaded: told."),
+        (Refusal("Not done: reported."), "Not done: reported."),
+        (FileRefused("Not uploaded: reported."), "Not uploaded: reported."),
         (TimeProblem("the year must be from 2000 to 2100."), f"{WHAT}: the year must be from 2000 to 2100."),
         (LedgerProblem("the disk is full."), f"{WHAT}: the disk is full."),
         (WriteRefused("as many as an hour allows."), f"{WHAT}: as many as an hour allows."),

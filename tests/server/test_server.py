@@ -378,6 +378,6 @@ async def test_unknown_resource_is_invalid_params_without_a_token(connect_client
 
 async def test_refusal_of_a_tool_is_its_text(connect_client, monkeypatch):
     """Without prefix or suffix."""
-    break_lists(monkeypatch, Refusal("Not done: told."))
+    break_lists(monkeypatch, Refusal("Not done: reported."))
     async with connect_client() as connection:
-        assert read_text(await connection.call("list_posts")) == "Not done: told."
+        assert read_text(await connection.call("list_posts")) == "Not done: reported."

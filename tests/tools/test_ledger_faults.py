@@ -67,9 +67,9 @@ async def test_foreign_rows_stop_writes_but_not_reads(connect_agent, settings, g
             ("delete_post", {"post_id": old["post_id"]}),
             ("create_post", {"account_ids": [account], **LATER}),
         ):
-            told = await agent.call(tool, **arguments)
-            assert told.is_error
-            assert "it is damaged, an entry can't be read. Nothing is sent without it" in read_text(told)
+            reported = await agent.call(tool, **arguments)
+            assert reported.is_error
+            assert "it is damaged, an entry can't be read. Nothing is sent without it" in read_text(reported)
         assert agent.list_posts() == standing
         await startup_report.report_unfinished_writes(agent.runtime.app.ledger, sleep=skip_wait)
 

@@ -120,9 +120,9 @@ async def test_real_token_is_named_by_its_fingerprint(connect_agent):
 
 
 @pytest.mark.parametrize(
-    ("days", "refreshes", "told"), [(3, 0, True), (3, 1, False), (8, 0, False)], ids=["soon", "refreshes", "later"]
+    ("days", "refreshes", "reported"), [(3, 0, True), (3, 1, False), (8, 0, False)], ids=["soon", "refreshes", "later"]
 )
-async def test_connection_that_expires_soon_is_a_notice(agent, clock, days, refreshes, told):
+async def test_connection_that_expires_soon_is_a_notice(agent, clock, days, refreshes, reported):
     """Unless it renews itself."""
     ends = int((clock.now() + timedelta(days=days)).timestamp() * 1000)
     with agent.sandbox.store.writing() as db:
@@ -136,7 +136,7 @@ async def test_connection_that_expires_soon_is_a_notice(agent, clock, days, refr
         "notice: linkedin «Harbor Café»: its connection ends Fri 27 Nov 2026 09:02 Europe/Paris (08:02Z). "
         "Reconnect it before then in the TimeToPost dashboard."
     )
-    assert found == ([words] if told else [])
+    assert found == ([words] if reported else [])
 
 
 async def test_missing_status_is_not_a_problem(connect_agent):

@@ -155,18 +155,18 @@ async def test_unusable_ledger_means_unknown_facts(agent, tmp_path):
 
 async def test_progress_is_reported_to_the_client(connect_agent, pictures):
     """From the first byte to the last."""
-    told = []
+    reported = []
 
     async def progress(done, total, message):
-        told.append((done, total, message))
+        reported.append((done, total, message))
 
     async with connect_agent(media_dirs=(pictures,)) as agent:
         await agent.client.call_tool("upload_media", {"source": "photo.png"}, progress_callback=progress)
         with anyio.fail_after(5):
-            while not told or told[-1][0] != len(PNG):
+            while not reported or reported[-1][0] != len(PNG):
                 await anyio.sleep(0)
-    assert told[0] == (0, len(PNG), "0 bytes of 0.2 MB")
-    assert told[-1] == (len(PNG), len(PNG), "0.2 MB of 0.2 MB")
+    assert reported[0] == (0, len(PNG), "0 bytes of 0.2 MB")
+    assert reported[-1] == (len(PNG), len(PNG), "0.2 MB of 0.2 MB")
 
 
 def make_response(content):

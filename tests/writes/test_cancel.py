@@ -256,10 +256,10 @@ async def test_write_abandoned_while_its_outcome_is_recorded_keeps_it(harness, k
     await state.reached.wait()
     assert await writes.in_flight.abandon() is False
     state.release.set()
-    told = await caller
+    reported = await caller
 
-    assert isinstance(told, Created | Deleted)
-    assert (told.outcome, told.recorded) == (outcome, True)
+    assert isinstance(reported, Created | Deleted)
+    assert (reported.outcome, reported.recorded) == (outcome, True)
     assert await harness.outcomes() == [outcome]
 
 
@@ -272,10 +272,10 @@ async def test_post_found_while_the_write_is_abandoned_stays_found(harness) -> N
     await state.reached.wait()
     assert await writes.in_flight.abandon() is False
     state.release.set()
-    told = await caller
+    reported = await caller
 
-    assert isinstance(told, Created)
-    assert (told.outcome, told.reconciled) == ("created", True)
+    assert isinstance(reported, Created)
+    assert (reported.outcome, reported.reconciled) == ("created", True)
     assert await harness.outcomes() == ["created"]
 
 
@@ -435,9 +435,9 @@ async def test_closing_the_server_leaves_no_write_without_an_outcome(harness, tm
         await harness.faults.held.wait()
         await runtime.aclose()
         noted = [record.outcome for record in await runtime.app.ledger.read_history(START)]
-        told = [answer.outcome for answer in answers]
+        reported = [answer.outcome for answer in answers]
         tasks.cancel_scope.cancel()
 
     # At this time, not at the end of the search for the response.
-    assert (noted, told) == (["unknown"], ["unknown"])
+    assert (noted, reported) == (["unknown"], ["unknown"])
     await runtime.state.aclose()

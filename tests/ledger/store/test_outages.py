@@ -34,9 +34,9 @@ async def read_refusal(state: Store, scope: str) -> str:
     """Return the message of a write that can't be recorded; a read fails with the same."""
     with anyio.fail_after(30), pytest.raises(LedgerProblem) as refused:
         await state.commit(scope, [make_put("refused")], NOW)
-    told = "".join(traceback.format_exception(refused.value))
-    assert PASSWORD not in told
-    assert "word-of-honor" not in told
+    reported = "".join(traceback.format_exception(refused.value))
+    assert PASSWORD not in reported
+    assert "word-of-honor" not in reported
     assert len(str(refused.value)) < 300
     return str(refused.value)
 

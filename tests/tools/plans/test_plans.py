@@ -324,20 +324,20 @@ async def test_plan_is_applied_exactly_as_shown(empty_agent):
 )
 async def test_progress_is_reported_while_a_plan_is_applied_or_undone(empty_agent, tool, first, last):
     """Fifty posts take a while."""
-    told = []
+    reported = []
 
     async def progress(done, total, message):
-        told.append((done, total, message))
+        reported.append((done, total, message))
 
     plan_id, _ = await make_plan(empty_agent)
     if tool == "undo_plan":
         await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
     await empty_agent.client.call_tool(tool, {"plan_id": plan_id}, progress_callback=progress)
     with anyio.fail_after(5):
-        while not told or told[-1][0] != 3:
+        while not reported or reported[-1][0] != 3:
             await anyio.sleep(0)
-    assert told[0] == (0, 3, first)
-    assert told[-1] == (3, 3, last)
+    assert reported[0] == (0, 3, first)
+    assert reported[-1] == (3, 3, last)
 
 
 async def test_applying_again_sends_nothing(empty_agent):

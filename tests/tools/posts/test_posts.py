@@ -347,8 +347,8 @@ async def test_headline_describes_the_time(empty_agent, status):
 async def test_accounts_that_cannot_publish_are_described_consistently(agent):
     """In a failed post, a due one, a list and a check: the effect, and how to fix it."""
     berlin = await agent.find_account("twitter @harborcafe_berlin")
-    told = "is expired; posts to it fail until a person reconnects it in the TimeToPost dashboard"
-    warning = f"twitter @harborcafe_berlin ({berlin}) {told}."
+    reported = "is expired; posts to it fail until a person reconnects it in the TimeToPost dashboard"
+    warning = f"twitter @harborcafe_berlin ({berlin}) {reported}."
     _, made = await agent.expect_ok("create_post", content="One", account_ids=[berlin], scheduled_at="2026-11-26T10:00")
     _, failed = await agent.expect_ok("list_posts", status="failed")
     post = {"content": "Two", "account_ids": [berlin], "scheduled_at": "2026-11-27T10:00"}
@@ -363,7 +363,7 @@ async def test_accounts_that_cannot_publish_are_described_consistently(agent):
         assert warning in data["warnings"]
         assert f"Warning: {warning}" in text
     for tool in ("list_integrations", "check_setup"):
-        assert told.removeprefix("is ") in (await agent.expect_ok(tool))[0]
+        assert reported.removeprefix("is ") in (await agent.expect_ok(tool))[0]
     _, published = await agent.expect_ok("list_posts", status="published", account="@harborcafe_berlin")
     assert "warnings" not in published
 

@@ -20,34 +20,34 @@ pytestmark = pytest.mark.requirement("http.spans")
 
 
 class Recorder(NoOpTracer):
-    """Keeps, as text, everything that a span is told."""
+    """Keeps, as text, all that is put on a span."""
 
     def __init__(self):
-        self.told = []
+        self.reported = []
 
     @contextmanager
     def start_as_current_span(self, name, *arguments, **more):
-        """A span that keeps what it is told."""
-        self.told.append(repr((name, more.get("attributes"))))
-        yield _Span(self.told)
+        """A span that keeps what is put on it."""
+        self.reported.append(repr((name, more.get("attributes"))))
+        yield _Span(self.reported)
 
 
 class _Span(type(INVALID_SPAN)):
-    def __init__(self, told):
+    def __init__(self, reported):
         super().__init__(INVALID_SPAN.get_span_context())
-        self.told = told
+        self.reported = reported
 
     def set_attribute(self, key, value):
-        self.told.append(repr((key, value)))
+        self.reported.append(repr((key, value)))
 
     def set_attributes(self, attributes):
-        self.told.append(repr(attributes))
+        self.reported.append(repr(attributes))
 
     def set_status(self, status, description=None):
-        self.told.append(repr((status, description)))
+        self.reported.append(repr((status, description)))
 
     def record_exception(self, exception, *_, **__):
-        self.told.append(repr(exception))
+        self.reported.append(repr(exception))
 
 
 async def test_spans_contain_names_and_codes_and_no_input(start_server, monkeypatch):
@@ -60,11 +60,11 @@ async def test_spans_contain_names_and_codes_and_no_input(start_server, monkeypa
         await web.call("list_posts", {"secret": "secret"}, **headers)
         await web.rpc("prompts/get", {"name": "no-such-prompt", "arguments": {"a": "secret"}}, **headers)
         await web.rpc("resources/read", {"uri": "ttp://secret"}, **headers)
-    told = "\n".join(recorder.told)
-    assert "get_post" in told
-    assert "tool_error" in told
+    reported = "\n".join(recorder.reported)
+    assert "get_post" in reported
+    assert "tool_error" in reported
     for hidden in ("secret", KEY, make_token(3), make_token(3)[-12:], make_mark(make_token(3))):
-        assert hidden not in told
+        assert hidden not in reported
 
 
 async def test_extra_tracing_exports_spans_of_a_real_process(tmp_path):

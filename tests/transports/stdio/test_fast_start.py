@@ -118,19 +118,24 @@ def test_first_call_starts_the_server_and_gets_its_result(recorded_session):
         assert peer.process.stdout.read() == b""
 
 
+def end_session(peer, end):
+    """End a session: close its input, break its output, or send a signal."""
+    if end == "input":
+        peer.process.stdin.close()
+    elif end == "output":
+        peer.process.stdout.close()
+        peer.send(TOOLS)
+    else:
+        peer.process.send_signal(signal.Signals[end])
+
+
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("end", [*SIGNALS, "input", "output"])
 def test_idle_process_ends_with_code_0(recorded_session, end):
     folder, answers = recorded_session
     with start_program(folder) as peer:
         assert open_session(peer) == answers
-        if end == "input":
-            peer.process.stdin.close()
-        elif end == "output":
-            peer.process.stdout.close()
-            peer.send(TOOLS)
-        else:
-            peer.process.send_signal(signal.Signals[end])
+        end_session(peer, end)
         assert peer.wait() == 0
         assert peer.process.stderr.read() == b""
 
@@ -261,13 +266,7 @@ def test_server_that_cannot_start_answers_until_the_client_leaves(damaged_folder
         for message in (INITIALIZED, *later):
             peer.send(message)
         assert [peer.answer(message["id"])["error"] for message in later] == [error] * 3
-        if end == "input":
-            peer.process.stdin.close()
-        elif end == "output":
-            peer.process.stdout.close()
-            peer.send(TOOLS)
-        else:
-            peer.process.send_signal(signal.Signals[end])
+        end_session(peer, end)
         assert peer.wait() == (2 if end in ("input", "output") else 0)
         assert end == "output" or not peer.read(PATIENCE)
 

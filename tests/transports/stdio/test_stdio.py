@@ -593,14 +593,14 @@ class Silent:
 
 @pytest.mark.requirement("stdio.given-up")
 @pytest.mark.parametrize(
-    ("word", "tool", "kind", "told"),
+    ("word", "tool", "kind", "reported"),
     [
         ("POST /api/posts", "create_post", "create", "Unknown whether the post for linkedin «Harbor Café» was created"),
         ("DELETE /api/posts", "delete_post", "delete", "was deleted: the call ended before there was an answer."),
         ("PUT", "upload_media", "upload", "File not uploaded: the server is shutting down and abandoned this call"),
     ],
 )
-async def test_write_beyond_the_drain_is_recorded_as_unknown(settings, sandbox, tmp_path, word, tool, kind, told):
+async def test_write_beyond_the_drain_is_recorded_as_unknown(settings, sandbox, tmp_path, word, tool, kind, reported):
     """The code is 0, since nothing is lost: later calls report that it may have happened."""
     (tmp_path / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
     sandbox.app, sandbox.storage_app = Silent(sandbox.app, word), Silent(sandbox.storage_app, word)
@@ -621,7 +621,7 @@ async def test_write_beyond_the_drain_is_recorded_as_unknown(settings, sandbox, 
         answer = await peer.answer(1)
     history = await runtime.app.ledger.read_history(datetime(2020, 1, 1, tzinfo=UTC))
     await runtime.aclose()
-    assert told in str(answer)
+    assert reported in str(answer)
     assert [(record.kind, record.outcome) for record in history] == [(kind, "unknown")]
     assert (peer.code, peer.left) == (0, [])
 
