@@ -253,15 +253,15 @@ def read_mutants(folder: Path, module: str, names: list[str]) -> list[Mutant]:
     """Read the changed lines of mutants."""
     source = (folder / "ttp_mcp" / f"{module}.py").read_text(encoding="utf-8")
     lines = source.splitlines()
-    bodies = {
-        node.name: [line.strip() for line in lines[node.body[0].lineno - 1 : node.end_lineno]]
+    functions = {
+        node.name: [line.strip().replace(node.name, "") for line in lines[node.lineno - 1 : node.end_lineno]]
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     found: list[Mutant] = []
     for name in names:
         mangled = name.rpartition(".")[2]
-        diff = list(difflib.ndiff(bodies[f"{mangled.rpartition('__mutmut_')[0]}__mutmut_orig"], bodies[mangled]))
+        diff = list(difflib.ndiff(functions[f"{mangled.rpartition('__mutmut_')[0]}__mutmut_orig"], functions[mangled]))
         before, after = (" ".join(line[2:] for line in diff if line.startswith(sign)) for sign in "-+")
         found.append(Mutant(name, before, after))
     return found

@@ -19,6 +19,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,36 +34,119 @@ KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
 
 def make_mutants(files: list[Path]) -> list[list[str]]:
     """Replace source files by ones with all their mutants, of which the environment chooses one; return the names, by file."""
-    from mutmut.mutation import file_mutation
+    import libcst as cst
+    from mutmut.mutation import file_mutation, mutators
 
-    file_mutation.mutation_operators = [*file_mutation.mutation_operators, *list_operators()]
+    # One change of a string shows as much as three.
+    mutmut_operators = [each for each in mutators.mutation_operators if each[1] != mutators.operator_string]
+    file_mutation.mutation_operators = [*mutmut_operators, *list_operators()]
     names: list[list[str]] = []
     for file in files:
-        source = file.read_text(encoding="utf-8")
+        plain, decorators = take_decorators(cst.parse_module(file.read_text(encoding="utf-8")))
+        source = plain.code
         # For another system: tests here can't reach it.
         elsewhere = {number for number, line in enumerate(source.splitlines(), 1) if "pragma: no cover" in line}
         changed: Any = file_mutation.mutate_file_contents(str(file), source, coverage_excluded_lines=elsewhere)
-        file.write_text(changed.code, encoding="utf-8")
+        file.write_text(put_decorators(cst.parse_module(changed.code), decorators).code, encoding="utf-8")
         module = ".".join(file.with_suffix("").parts)
         names.append([f"{module}.{name}" for name in changed.mutant_names])
     return names
 
 
-def list_operators() -> list[tuple[type, Callable[[Any], Iterator[Any]]]]:
-    """Operators that mutmut lacks, and that a hurried change amounts to: a step or a guard left out, a condition that always holds."""
+def take_decorators(module: Any) -> tuple[Any, dict[tuple[str, str], Any]]:
+    """Take the decorators from functions, which mutmut would leave alone otherwise; return them by class and function."""
+    taken: dict[tuple[str, str], Any] = {}
+
+    def take(owner: str, function: Any) -> Any:
+        names = {getattr(each.decorator, "value", "") for each in function.decorators}
+        if not names or names <= {"staticmethod", "classmethod"} or "overload" in names:
+            return function
+        taken[owner, function.name.value] = function.decorators
+        return function.with_changes(decorators=[])
+
+    return change_functions(module, take), taken
+
+
+def put_decorators(module: Any, decorators: dict[tuple[str, str], Any]) -> Any:
+    """Put decorators back, outside of what chooses a mutant."""
+
+    def put(owner: str, function: Any) -> Any:
+        return function.with_changes(
+            decorators=[*decorators.get((owner, function.name.value), ()), *function.decorators]
+        )
+
+    return change_functions(module, put)
+
+
+def change_functions(module: Any, change: Callable[[str, Any], Any]) -> Any:
+    """Change each function of a module and each method of its classes."""
     import libcst as cst
 
+    def change_statements(statements: Any, owner: str) -> Iterator[Any]:
+        for each in statements:
+            if isinstance(each, cst.FunctionDef):
+                yield change(owner, each)
+            elif isinstance(each, cst.ClassDef) and not owner:
+                body = each.body.with_changes(body=[*change_statements(each.body.body, each.name.value)])
+                yield each.with_changes(body=body)
+            else:
+                yield each
+
+    return module.with_changes(body=[*change_statements(module.body, "")])
+
+
+def list_operators() -> list[tuple[type, Callable[[Any], Iterator[Any]]]]:
+    """Operators that mutmut lacks, and that a hurried change amounts to: a step or a part left out, a condition that always holds."""
+    import libcst as cst
+    from mutmut.mutation.mutators import operator_string
+
+    def change_string(node: Any) -> Iterator[Any]:
+        yield from islice(operator_string(node), 1)
+
+    def in_parentheses(node: Any) -> Any:
+        return node.with_changes(lpar=[cst.LeftParen(), *node.lpar], rpar=[*node.rpar, cst.RightParen()])
+
     def force_condition(node: Any) -> Iterator[Any]:
-        condition = node.test.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
-        for operator, value in ((cst.And(), "False"), (cst.Or(), "True")):
-            yield node.with_changes(test=cst.BooleanOperation(left=condition, operator=operator, right=cst.Name(value)))
+        # A loop that never ends is noticed in any case.
+        forced = ((cst.And(), "False"), (cst.Or(), "True")) if isinstance(node, cst.If) else ((cst.And(), "False"),)
+        for operator, value in forced:
+            condition = in_parentheses(node.test)
+            yield node.with_changes(test=cst.BooleanOperation(condition, operator, cst.Name(value)))
+
+    def leave_side(node: Any) -> Iterator[Any]:
+        yield in_parentheses(node.left)
+        yield in_parentheses(node.right)
+
+    def leave_filters(node: Any) -> Iterator[Any]:
+        for number in range(len(node.ifs)):
+            yield node.with_changes(ifs=[*node.ifs[:number], *node.ifs[number + 1 :]])
+
+    def leave_elements(node: Any) -> Iterator[Any]:
+        for number in range(len(node.elements)):
+            rest = [*node.elements[:number], *node.elements[number + 1 :]]
+            if isinstance(node, cst.Set) and not rest:
+                yield cst.Call(cst.Name("set"))
+            elif isinstance(node, cst.Tuple) and not rest:
+                yield cst.Tuple([])
+            else:
+                yield node.with_changes(elements=[each.with_changes(comma=cst.Comma()) for each in rest])
+
+    def leave_handlers(node: Any) -> Iterator[Any]:
+        again = cst.IndentedBlock([cst.SimpleStatementLine([cst.Raise()])])
+        for number, handler in enumerate(node.handlers):
+            changed = [*node.handlers[:number], handler.with_changes(body=again), *node.handlers[number + 1 :]]
+            yield node.with_changes(handlers=changed)
+        if node.finalbody is not None:
+            yield node.with_changes(finalbody=None) if node.handlers else cst.If(cst.Name("True"), node.body)
 
     def leave_out(node: Any) -> Iterator[Any]:
         if not isinstance(node, cst.Expr) or not isinstance(node.value, cst.BaseString | cst.Yield):
             yield cst.Pass()
 
     def return_nothing(node: Any) -> Iterator[Any]:
-        if node.value is not None and not (isinstance(node.value, cst.Name) and node.value.value in ("None", "False")):
+        if node.value is None:
+            yield cst.Pass()
+        elif not (isinstance(node.value, cst.Name) and node.value.value in ("None", "False")):
             yield node.with_changes(value=None)
 
     def leave_block(node: Any) -> Iterator[Any]:
@@ -70,9 +154,20 @@ def list_operators() -> list[tuple[type, Callable[[Any], Iterator[Any]]]]:
             yield cst.If(cst.Name("True"), node.body)
 
     return [
+        (cst.BaseString, change_string),
         (cst.If, force_condition),
+        (cst.While, force_condition),
+        (cst.BooleanOperation, leave_side),
+        (cst.CompFor, leave_filters),
+        (cst.Set, leave_elements),
+        (cst.List, leave_elements),
+        (cst.Tuple, leave_elements),
+        (cst.Dict, leave_elements),
+        (cst.Try, leave_handlers),
         (cst.Expr, leave_out),
         (cst.Raise, leave_out),
+        (cst.Continue, leave_out),
+        (cst.Break, leave_out),
         (cst.Return, return_nothing),
         (cst.With, leave_block),
     ]
@@ -85,6 +180,7 @@ class MutantRunner:
         """Try the mutants of these names, as many at a time as there are `workers`, each for `seconds` of CPU."""
         self.outcomes: dict[str, str] = {}
         self._waiting = list(reversed(names))
+        self._modules = {name.rpartition(".")[0] for name in names}
         self._workers = workers
         self._most_seconds = seconds
         self._seconds: dict[str, float] = {}
@@ -116,16 +212,18 @@ class MutantRunner:
 
     def _observe(self, items: list[pytest.Item]) -> None:
         """Run each test once, and note its time and the functions it calls."""
+        from mutmut.mutation.trampoline import set_mutant_under_test
         from mutmut.state import state
 
         called: set[str] = state()._stats
-        os.environ["MUTANT_UNDER_TEST"] = "stats"
+        set_mutant_under_test("stats")
         processes: list[object] = []
         examples = Counter[str]()
         sys.addaudithook(lambda event, _: processes.append(event) if event == "subprocess.Popen" else None)
         for item, following in zip(items, [*items[1:], None], strict=True):
             called.clear()
             processes.clear()
+            self._clear_caches()
             started = _read_cpu_seconds()
             item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
             self._seconds[item.nodeid] = _read_cpu_seconds() - started
@@ -135,10 +233,18 @@ class MutantRunner:
                 self._callers[function].append(item)
             if processes:
                 self._starting.append(item)
-        os.environ["MUTANT_UNDER_TEST"] = ""
+        set_mutant_under_test("")
+        self._clear_caches()
         # What exists is not looked at again, so that processes share its memory.
         gc.collect()
         gc.freeze()
+
+    def _clear_caches(self) -> None:
+        """Forget what cached functions of the changed modules returned, so that they are called again."""
+        for name in self._modules & sys.modules.keys():
+            for value in vars(sys.modules[name]).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
 
     def _start(self, name: str) -> None:
         """Fork a process that tries a mutant."""
@@ -156,11 +262,14 @@ class MutantRunner:
 
     def _try_mutant(self, name: str, items: list[pytest.Item], pipe: int) -> NoReturn:
         """Run tests until one fails, write the outcome and that test's name to the pipe, and end this process."""
+        from mutmut.mutation.trampoline import set_mutant_under_test
+
         os.setpgid(0, 0)
         quiet = os.open(os.devnull, os.O_RDWR)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        os.environ["MUTANT_UNDER_TEST"] = name
+        # It holds for tests that replace the environment, too.
+        set_mutant_under_test(name)
         self._failed = False
         try:
             for item in items:
