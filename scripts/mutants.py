@@ -130,6 +130,12 @@ TESTS = {
         "tests/tools/posts/test_rights.py",
     ),
     "tools/posts": ("tests/tools/posts", "tests/toolkit/test_confirmation.py"),
+    "tools/posts/reschedule": (
+        "tests/tools/posts/test_reschedule.py",
+        "tests/tools/posts/test_reschedule_texts.py",
+        "tests/writes/replacement",
+        "tests/toolkit/test_confirmation.py",
+    ),
     "transports/http/app": tuple(
         f"tests/transports/http/test_{name}.py"
         for name in ("app", "auth", "options", "body", "health_and_metrics", "tenants", "oauth", "run")
