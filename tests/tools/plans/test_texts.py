@@ -1,10 +1,15 @@
 """Whole results of the tools for plans, and the whole questions to the user."""
 
+import json
+
 import anyio
 import pytest
 from inline_snapshot import snapshot
 
 from tests.tools.conftest import Fault
+from ttp_mcp.ledger.plans import Plans
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.sandbox.rest import organizations
 
 pytestmark = pytest.mark.requirement("tools.plans")
 UNDO = pytest.mark.requirement("tools.plans.undo")
@@ -257,3 +262,205 @@ Call undo_plan with the same plan_id to retry what is left.
 Sandbox: nothing here becomes public.\
 """)
         assert not data["complete"]
+
+
+async def plan_posts(agent, posts, **rules):
+    """Return a plan as its text and data, with stable names."""
+    text, data = await agent.expect_ok("plan_posts", posts=posts, **rules)
+    plan_id = data.pop("plan_id", "no id")
+    return render_result(agent, text, plan_id), json.loads(agent.mask_ids(json.dumps(data)))
+
+
+async def test_plan_of_posts_of_every_kind(empty_agent):
+    """Fixed and free times, on one account and two, beside another post, and two that can't be planned."""
+    await empty_agent.expect_ok(
+        "create_post", content="There", account_ids=["linkedin"], scheduled_at="2026-11-25T08:30"
+    )
+    twitter = await empty_agent.find_account("twitter @harborcafe")
+    posts = [
+        {"content": "Fixed", "account_ids": ["linkedin"], "scheduled_at": "2026-11-25T09:20"},
+        {"content": "Free", "account_ids": ["linkedin", twitter]},
+        {"content": "Fixed", "account_ids": ["linkedin"], "scheduled_at": "2026-11-25T09:40"},
+        {"content": "x" * 281, "account_ids": [twitter]},
+        {"content": "Late", "account_ids": [twitter], "latest": "2026-11-20"},
+    ]
+    text, data = await plan_posts(empty_agent, posts, end="2026-11-27")
+    assert text == snapshot("""\
+Plan <plan>: 3 posts on 2 accounts, 2 without a time, Wed 25 Nov – Fri 27 Nov, Europe/Paris (now Tue 24
+    Nov 2026 09:02 Europe/Paris (08:02Z)). Nothing is sent yet; apply_plan(plan_id="<plan>") schedules
+    it.
+
+Wed 25 Nov  09:20  post 1  «Fixed»  linkedin «Harbor Café»
+Wed 25 Nov  09:40  post 3  «Fixed»  linkedin «Harbor Café»
+Fri 27 Nov  08:00  post 2  «Free»   linkedin «Harbor Café», twitter @harborcafe
+
+Why these times:
+- posts 1, 3: the time you gave
+- post 2: best hour of these 2 accounts (mean score 0.93)
+
+Without a time:
+- post 4: X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.
+- post 5: its earliest and latest leave no quarter hour in the window; widen them or the window
+
+Days without a post:
+- Tue 24 Nov: free, but the posts fit better on other days
+- Thu 26 Nov: free, but the posts fit better on other days
+
+Warning for post 1: Another post for linkedin «Harbor Café» is scheduled 50 min earlier (<post 1>).
+Warning for post 3: It says the same as post 1 on the same account.
+Best hours come from the API, which doesn't state their time zone; read as Europe/Paris.\
+""")
+    assert data == snapshot(
+        {
+            "planned": [
+                {
+                    "index": 1,
+                    "scheduled_at": "2026-11-25T09:20:00+01:00",
+                    "accounts": ["linkedin «Harbor Café»"],
+                    "reason": "the time you gave",
+                    "warnings": ["Another post for linkedin «Harbor Café» is scheduled 50 min earlier (<post 1>)."],
+                },
+                {
+                    "index": 3,
+                    "scheduled_at": "2026-11-25T09:40:00+01:00",
+                    "accounts": ["linkedin «Harbor Café»"],
+                    "reason": "the time you gave",
+                    "warnings": ["It says the same as post 1 on the same account."],
+                },
+                {
+                    "index": 2,
+                    "scheduled_at": "2026-11-27T08:00:00+01:00",
+                    "accounts": ["linkedin «Harbor Café»", "twitter @harborcafe"],
+                    "reason": "best hour of these 2 accounts (mean score 0.93)",
+                    "warnings": [],
+                },
+            ],
+            "unplanned": [
+                {
+                    "index": 4,
+                    "reason": "X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.",
+                },
+                {
+                    "index": 5,
+                    "reason": "its earliest and latest leave no quarter hour in the window; widen them or the window",
+                },
+            ],
+            "time_zone": "Europe/Paris",
+        }
+    )
+
+
+async def test_plan_of_fixed_times_says_nothing_of_best_hours(empty_agent):
+    text, _ = await plan_posts(empty_agent, TWO)
+    assert text == snapshot("""\
+Plan <plan>: 2 posts on 1 account, Wed 25 Nov – Thu 26 Nov, Europe/Paris (now Tue 24 Nov 2026 09:02
+    Europe/Paris (08:02Z)). Nothing is sent yet; apply_plan(plan_id="<plan>") schedules it.
+
+Wed 25 Nov  10:00  post 1  «Post 1»  linkedin «Harbor Café»
+Thu 26 Nov  10:00  post 2  «Post 2»  linkedin «Harbor Café»
+
+Why these times:
+- posts 1, 2: the time you gave\
+""")
+
+
+async def test_plan_without_a_post(empty_agent):
+    text, data = await plan_posts(empty_agent, [{**TWO[0], "scheduled_at": "2026-11-20T10:00"}])
+    assert text == snapshot("""\
+No post could be given a time (times in Europe/Paris, now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)).
+    Nothing was sent.
+
+Without a time:
+- post 1: scheduled_at has passed or is less than 60 s ahead; pass a later one\
+""")
+    assert data == snapshot(
+        {
+            "planned": [],
+            "unplanned": [
+                {"index": 1, "reason": "scheduled_at has passed or is less than 60 s ahead; pass a later one"}
+            ],
+            "time_zone": "Europe/Paris",
+        }
+    )
+
+
+async def test_plan_without_best_times(connect_agent):
+    """The organization's plan has none; the token may not publish."""
+    async with connect_agent(demo_posts=False) as agent:
+        organizations.set_plan(agent.sandbox.store, "org_harbor_cafe", "small")
+        with agent.sandbox.store.writing() as db:
+            db.execute("UPDATE tokens SET capability = 'draft'")
+        text, _ = await plan_posts(agent, [{"content": "Free", "account_ids": ["linkedin"]}], end="2026-11-25")
+        assert text == snapshot("""\
+Plan <plan>: 1 post on 1 account, Tue 24 Nov – Tue 24 Nov, Europe/Paris (now Tue 24 Nov 2026 09:02
+    Europe/Paris (08:02Z)). Nothing is sent yet; apply_plan(plan_id="<plan>") schedules it. apply_plan
+    would refuse it: the API token can't publish posts (it may read and draft). Create one that can in the
+    TimeToPost dashboard under Settings → API, and log in with `ttp-mcp login`, or leave scheduled_at out to
+    save a draft.
+
+Tue 24 Nov  12:00  post 1  «Free»  linkedin «Harbor Café»
+
+Why these times:
+- post 1: no history of this account, so spread evenly over common hours
+
+Days without a post:
+- Wed 25 Nov: free, but the posts fit better on other days
+
+The plan of this organization has no best times, so posts are spread over common hours.\
+""")
+
+
+async def test_plan_that_cannot_be_stored(empty_agent, monkeypatch):
+    async def fail(*_):
+        raise LedgerProblem("the disk is full.")
+
+    monkeypatch.setattr(Plans, "save", fail)
+    text, data = await plan_posts(empty_agent, TWO[:1])
+    assert text == snapshot("""\
+Calendar without a plan_id: 1 post on 1 account, Wed 25 Nov – Wed 25 Nov, Europe/Paris (now Tue 24 Nov 2026
+    09:02 Europe/Paris (08:02Z)). Nothing was sent. apply_plan can't be used for it: the disk is full. After
+    fixing that, call plan_posts again, or create_post for each post of this calendar.
+
+Wed 25 Nov  10:00  post 1  «Post 1»  linkedin «Harbor Café»
+
+Why these times:
+- post 1: the time you gave\
+""")
+    assert data == snapshot(
+        {
+            "planned": [
+                {
+                    "index": 1,
+                    "scheduled_at": "2026-11-25T10:00:00+01:00",
+                    "accounts": ["linkedin «Harbor Café»"],
+                    "reason": "the time you gave",
+                    "warnings": [],
+                }
+            ],
+            "unplanned": [],
+            "time_zone": "Europe/Paris",
+        }
+    )
+
+
+async def test_refusal_of_a_plan_names_each_problem(empty_agent):
+    posts = [
+        {"content": "a", "account_ids": ["nobody"]},
+        {"content": "b", "platforms": ["linkedin"], "scheduled_at": "2026-11-25T10:00", "earliest": "2026-11-25"},
+        {"content": "c", "platforms": ["linkedin"], "scheduled_at": "soon"},
+        {"content": "d", "platforms": ["linkedin"], "earliest": "2026-12-05", "latest": "2026-12-01"},
+    ]
+    text = await empty_agent.expect_error("plan_posts", posts=posts)
+    assert empty_agent.format_text(text) == snapshot("""\
+Posts not planned: 4 problems.
+- post 1: no account «nobody». Connected: <instagram@harbor.cafe> (instagram @harbor.cafe),
+    <twitter@harborcafe> (twitter @harborcafe), <twitter@harborcafe_berlin> (twitter @harborcafe_berlin),
+    <linkedin> (linkedin «Harbor Café»), <tiktok@harbor.cafe> (tiktok @harbor.cafe), <pinterest@harborcafe>
+    (pinterest @harborcafe).
+- post 2: pass either scheduled_at or earliest and latest, not both.
+- post 3: scheduled_at: a time must be ISO 8601, for example 2026-11-25T18:00 (read in Europe/Paris) or
+    2026-11-25T18:00:00Z.
+- post 4: latest (Tue 1 Dec 2026 23:59 Europe/Paris (22:59Z)) is earlier than earliest (Sat 5 Dec 2026 00:00
+    Europe/Paris (4 Dec 23:00Z)). Pass a later latest.
+Nothing was sent.\
+""")

@@ -207,6 +207,8 @@ async def test_earlier_attempt_with_an_unknown_outcome_is_named(connect_agent):
         await agent.expect_error("reschedule_post", post_id=old, scheduled_at=FRIDAY)
         agent.sandbox.app.turn = None
         words = await agent.expect_error("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-        assert words.replace(old, "<old>") == snapshot(
-            "Post not rescheduled: an attempt at 2026-11-24T08:02:00.000Z may have created an equal post, but its response was lost. Look for it with list_posts; if it isn't there, create_post with allow_duplicate=true sends it. Nothing was sent by this call. <old> was not changed."
+        assert words == (
+            "Post not rescheduled: an attempt at 2026-11-24T08:02:00.000Z may have created an equal post, but its response was "
+            "lost. Look for it with list_posts; if it isn't there, create_post with allow_duplicate=true sends it. Nothing was "
+            f"sent by this call. {old} was not changed."
         )
