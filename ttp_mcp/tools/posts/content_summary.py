@@ -116,8 +116,9 @@ def _show_choice(value: object) -> str:
 
 def render_in_one_line(post: PostCreate, platforms: Iterable[str]) -> str:
     """Return the beginning of the text with its length on each platform, then thread parts, media and platform choices."""
-    keys = list(dict.fromkeys(platforms))
-    parts = [f"{quote_text(post.content, SHORT_BEGINNING)} ({_list_lengths(post.content, keys)})"]
+    # Empty where none of the accounts is connected any more.
+    lengths = _list_lengths(post.content, list(dict.fromkeys(platforms)))
+    parts = [quote_text(post.content, SHORT_BEGINNING) + (f" ({lengths})" if lengths else "")]
     # Only X has threads.
     parts += [
         f"part {number} {quote_text(part, SHORT_BEGINNING)} ({_list_lengths(part, ['twitter'])})"

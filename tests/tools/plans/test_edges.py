@@ -1,0 +1,185 @@
+"""Edges of applying and undoing plans: accounts that are gone, times to the second, records that are missing."""
+
+import pytest
+
+from tests.tools.conftest import Fault, answer_reads, send_reply, show_promised
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.plans import Plans
+from ttp_mcp.ledger.store.base import LedgerProblem
+
+pytestmark = pytest.mark.requirement("tools.plans")
+UNDO = pytest.mark.requirement("tools.plans.undo")
+
+TWO = [
+    {"content": f"Post {number}", "account_ids": ["linkedin"], "scheduled_at": f"2026-11-2{number + 4}T10:00"}
+    for number in (1, 2)
+]
+SOON = {"content": "Soon", "account_ids": ["linkedin"], "scheduled_at": "2026-11-24T09:07"}
+
+
+async def make_plan(agent, posts=TWO):
+    """Return the id of a plan."""
+    _, data = await agent.expect_ok("plan_posts", posts=posts)
+    return data["plan_id"]
+
+
+def list_outcomes(data):
+    """Return place and outcome of each step."""
+    return [(step["index"], step["outcome"]) for step in data["steps"]]
+
+
+async def record_nothing(*_):
+    """Record nothing."""
+
+
+async def fail_to_record(*_, **__):
+    """A ledger whose disk is full."""
+    raise LedgerProblem("the disk is full.")
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(240, True), (241, False)])
+async def test_deleted_post_is_recreated_up_to_a_minute_before_its_time(empty_agent, clock, seconds, again):
+    """After that its time is over, and the plan has nothing left to do."""
+    plan_id = await make_plan(empty_agent, [SOON])
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    await empty_agent.expect_ok("delete_post", post_id=data["steps"][0]["post_id"])
+    clock.move(seconds)
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert (list_outcomes(data), data["complete"]) == ([(1, "created")] if again else [], True)
+    assert len(empty_agent.list_posts()) == again
+
+
+async def test_deleted_posts_are_all_recreated(empty_agent):
+    """And none of the others."""
+    plan_id = await make_plan(empty_agent, [*TWO, {**TWO[0], "content": "Post 3"}])
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    for step in data["steps"]:
+        if step["index"] != 2:
+            await empty_agent.expect_ok("delete_post", post_id=step["post_id"])
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert sorted(list_outcomes(data)) == [(1, "created"), (3, "created")]
+    assert sorted(content for content, _ in empty_agent.list_posts()) == ["Post 1", "Post 2", "Post 3"]
+
+
+async def test_post_of_a_disconnected_account_is_found(connect_agent):
+    """It was created before the account was disconnected; only its label is unknown."""
+    replies = {}
+    async with connect_agent(demo_posts=False, through=answer_reads(replies)) as agent:
+        account = await agent.find_account("linkedin Harbor Café")
+        plan_id = await make_plan(agent, TWO[:1])
+        _, own = await agent.expect_ok("create_post", **TWO[0])
+        replies["/integrations"] = {"integrations": []}
+        text, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert data["steps"] == [
+        {
+            "index": 1,
+            "outcome": "already_created",
+            "post_id": own["post_id"],
+            "scheduled_at": "2026-11-25T10:00:00+01:00",
+            "accounts": [account],
+            "contents": "«Post 1»",
+        }
+    ]
+    assert f"already created {own['post_id']} for {account}, «Post 1»\n" in text
+
+
+async def test_options_of_tiktok_are_not_read_for_other_posts(connect_agent):
+    """They can't stop a post elsewhere."""
+
+    def refuse(app):
+        async def between(scope, receive, send):
+            if scope["path"].endswith("/creator-info"):
+                await send_reply(send, 500, {"success": False, "message": "Not here."})
+            else:
+                await app(scope, receive, send)
+
+        return between
+
+    async with connect_agent(demo_posts=False, through=refuse) as agent:
+        _, data = await agent.expect_ok("apply_plan", plan_id=await make_plan(agent))
+        assert [(step["outcome"], step.get("reason")) for step in data["steps"]] == [("created", None)] * 2
+
+
+async def test_apply_stops_when_a_create_cannot_be_recorded(empty_agent, monkeypatch):
+    """Nothing is sent that the ledger doesn't know."""
+    plan_id = await make_plan(empty_agent)
+    monkeypatch.setattr(Ledger, "begin_create", fail_to_record)
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert [(step["outcome"], step["reason"]) for step in data["steps"]] == [
+        ("stopped", "Post 1 not created: the disk is full.")
+    ]
+    assert empty_agent.list_posts() == []
+
+
+async def test_own_post_is_recognized_after_its_record_was_lost(empty_agent, monkeypatch):
+    """The process ended before it noted the post: applying again notes it as the plan's own, so that undoing deletes it."""
+    plan_id = await make_plan(empty_agent)
+    with monkeypatch.context() as dying:
+        dying.setattr(Plans, "note_step", record_nothing)
+        _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+        assert not data["complete"]
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert (list_outcomes(data), data["complete"]) == ([(1, "already_created"), (2, "already_created")], True)
+    _, data = await empty_agent.expect_ok("undo_plan", plan_id=plan_id)
+    assert list_outcomes(data) == [(1, "deleted"), (2, "deleted")]
+    assert empty_agent.list_posts() == []
+
+
+@UNDO
+async def test_undo_finds_unrecorded_posts_behind_one_that_was_refused(connect_agent, monkeypatch):
+    """They would be published otherwise."""
+    async with connect_agent(demo_posts=False, through=lambda app: Fault(app, methods=("POST",), how=400)) as agent:
+        plan_id = await make_plan(agent)
+        agent.sandbox.app.turn = 0
+        with monkeypatch.context() as dying:
+            dying.setattr(Plans, "note_step", record_nothing)
+            _, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
+        assert list_outcomes(data) == [(1, "refused"), (2, "created")]
+        _, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
+        assert (list_outcomes(data), data["complete"]) == ([(2, "deleted")], True)
+        assert agent.list_posts() == []
+
+
+@UNDO
+async def test_undo_of_an_unrecorded_post_that_is_gone_says_nothing_of_it(empty_agent, monkeypatch):
+    plan_id = await make_plan(empty_agent, TWO[:1])
+    with monkeypatch.context() as dying:
+        dying.setattr(Plans, "note_step", record_nothing)
+        _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    await empty_agent.expect_ok("delete_post", post_id=data["steps"][0]["post_id"])
+    text, data = await empty_agent.expect_ok("undo_plan", plan_id=plan_id)
+    assert text.startswith("Nothing to undo: this plan has created no post that is still there.")
+    assert (data["steps"], data["complete"]) == ([], True)
+
+
+@UNDO
+async def test_undo_shows_a_changed_post_without_the_parts_of_the_plan(connect_agent):
+    """The reference doesn't guarantee a thread, and the one of the plan may have been removed."""
+    async with connect_agent(answer=True, demo_posts=False, through=show_promised) as agent:
+        account = await agent.find_account("twitter @harborcafe")
+        plan_id = await make_plan(agent, [{"content": "One", "account_ids": [account], "thread": ["Two"]}])
+        _, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
+        await agent.expect_ok(
+            "reschedule_post",
+            post_id=data["steps"][0]["post_id"],
+            account_ids=[account],
+            remove=["thread", "platform_data"],
+            scheduled_at="2026-12-20T10:00",
+        )
+        _, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
+        assert agent.questions[-1].endswith("│ One")
+        assert list_outcomes(data) == [(1, "deleted")]
+
+
+@pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
+async def test_unknown_plan_is_named_by_the_tool(empty_agent, tool):
+    """With at most 40 characters."""
+    failure = {"apply_plan": "Plan not applied", "undo_plan": "Plan not undone"}[tool]
+    assert await empty_agent.expect_error(tool, plan_id="5e1ec7ab1e00") == (
+        f"{failure}: plan «5e1ec7ab1e00» doesn't exist. Call plan_posts to make one; nothing was sent."
+    )
+    document = {"posts": []}
+    await empty_agent.runtime.app.ledger.plans.save("5e1ec7ab1e00", document)
+    assert await empty_agent.expect_error(tool, plan_id="5e1ec7ab1e00") == (
+        f"{failure}: plan 5e1ec7ab1e00 was altered since it was shown. Call plan_posts again; nothing was sent."
+    )
