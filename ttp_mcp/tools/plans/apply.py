@@ -83,14 +83,10 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
 
 async def _reopen_deleted(stored: StoredPlan, context: ToolContext) -> None:
     """Make entries pending again whose posts were deleted through this server, if their time is still ahead."""
-    reopened = False
     for entry in stored.posts:
         post_id = stored.post_id(entry)
         if post_id and entry.at >= context.now() + SEND_LEAD and await was_deleted(post_id, context):
             await stored.reopen(entry)
-            reopened = True
-    if reopened:
-        await stored.reload()
 
 
 def _refuse_late(pending: Sequence[Scheduled], context: ToolContext) -> None:

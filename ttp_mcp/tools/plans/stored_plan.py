@@ -57,7 +57,7 @@ class PlanProgress(ToolOutput):
 class StoredPlan:
     """A plan exactly as plan_posts showed it, with the post that was created for each of its entries.
 
-    `record` is a snapshot of the ledger; `reload` renews it.
+    `record` is a snapshot of the ledger; `reload` and `reopen` renew it.
     """
 
     def __init__(self, record: PlanRecord, context: ToolContext) -> None:
@@ -133,6 +133,7 @@ class StoredPlan:
     async def reopen(self, entry: Scheduled) -> None:
         """Make an entry pending again, because its post is gone."""
         await self._context.ledger.plans.note_step(self.id, str(entry.post.index), None)
+        await self.reload()
 
     async def was_created_here(self, entry: Scheduled) -> bool:
         """Check whether the ledger knows an attempt of this plan to create the post of an entry."""
