@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.locks import watch_locks
 from tests.support.windows import skip_on_windows
 from ttp_mcp.sandbox import store as store_module
 from ttp_mcp.sandbox.store import SCHEMA_VERSION, Store, StoreProblem
@@ -246,6 +247,32 @@ def test_each_thread_has_its_own_connection_until_close(store: Store) -> None:
             db.execute("SELECT 1")
     over.set()
     thread.join(5)
+
+
+@pytest.mark.parametrize("kind", ["reading", "writing"])
+def test_closing_waits_for_a_transaction_of_another_thread(
+    path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would crash if the connection was closed while that thread uses it."""
+    begun, closing_began = threading.Event(), threading.Event()
+    monkeypatch.setattr(store_module, "threading", watch_locks(closing_began))
+    store = Store(path)
+    found: list[str] = []
+
+    def use() -> None:
+        with store.reading() if kind == "reading" else store.writing() as db:
+            begun.set()
+            closing_began.wait()
+            found.append(db.execute("SELECT 'used'").fetchone()[0])
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    begun.wait()
+    store.close()
+    closing_began.set()
+    thread.join()
+
+    assert found == ["used"]
 
 
 @skip_on_windows("Windows doesn't count open files")

@@ -37,13 +37,19 @@ class StoreProblem(Exception):
 
 
 class _ThreadConnection:
-    """The connection of one thread, closed when the thread ends."""
+    """The connection of one thread, closed when the thread ends. `in_use` is held during a transaction."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
+        self.in_use = threading.RLock()
 
     def __del__(self) -> None:
         self.db.close()
+
+    def close(self) -> None:
+        """Close it after its transaction: Python crashes if a connection is closed while another thread uses it."""
+        with self.in_use:
+            self.db.close()
 
 
 class Store:
@@ -97,25 +103,30 @@ class Store:
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, in autocommit mode."""
+        return self._hold().db
+
+    def _hold(self) -> _ThreadConnection:
         held: _ThreadConnection | None = getattr(self._local, "held", None)
         if held is None:
             held = self._local.held = _ThreadConnection(_connect(self.path))
             with self._lock:
                 self._opened.add(held)
-        return held.db
+        return held
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
         """Open a consistent view; inside a write it is part of that write."""
-        db = self.connection()
+        held = self._hold()
+        db = held.db
         if db.in_transaction:
             yield db
             return
-        db.execute("BEGIN")
-        try:
-            yield db
-        finally:
-            _end_transaction(db, "COMMIT")
+        with held.in_use:
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                _end_transaction(db, "COMMIT")
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
@@ -123,24 +134,26 @@ class Store:
 
         An error of the commit itself leaves open whether the disk has it, as with any database.
         """
-        db = self.connection()
+        held = self._hold()
+        db = held.db
         if db.in_transaction:
             yield db
             return
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-            db.execute("COMMIT")
-        except BaseException:
-            _end_transaction(db, "ROLLBACK")
-            raise
+        with held.in_use:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                _end_transaction(db, "ROLLBACK")
+                raise
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close the connections of all threads, after the transactions that these have begun."""
         with self._lock:
             opened, self._opened = list(self._opened), WeakSet()
         for held in opened:
-            held.db.close()
+            held.close()
         self._local = threading.local()
 
 
