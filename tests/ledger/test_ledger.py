@@ -329,6 +329,8 @@ async def test_replacement_that_was_begun_is_known_until_it_ends(ledger: Ledger,
         write = await ledger.begin_create(other, tool="reschedule_post", replaces=replaces)
         assert isinstance(write, Write)
         await ledger.finish(write, "created", Post({"id": f"for {replaces}"}))
+    # A later one for it, which has no post.
+    await ledger.begin_create(replace(POST, account_ids=("c",)), tool="reschedule_post", replaces="old")
     clock.move(271)
 
     assert [(each.old_id, each.new_id) for each in await ledger.replacements.list_interrupted()] == [("old", "for old")]

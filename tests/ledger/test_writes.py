@@ -117,9 +117,10 @@ async def test_accounts_that_a_response_names_are_recorded(ledger: Ledger) -> No
 
     (record,) = await ledger.read_history(START)
     assert record.targets == ("a", "b")
-    prior = await ledger.find_prior_create(replace(OTHER, account_ids=("b",), platforms=()))
-    assert prior is not None
-    assert prior.post_id == "p1"
+    for post in (OTHER, replace(OTHER, account_ids=("b",), platforms=())):
+        prior = await ledger.find_prior_create(post)
+        assert prior is not None
+        assert (prior.state, prior.post_id) == ("created", "p1")
 
 
 @pytest.mark.requirement("ledger.history")
@@ -239,12 +240,14 @@ async def test_post_is_claimed_by_one_write(ledger: Ledger, state: SqliteStore, 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
 async def test_post_of_a_response_is_recorded_even_if_another_write_claimed_it(ledger: Ledger) -> None:
-    """A response is certain, a search isn't."""
+    """A response is certain, a search isn't. Also if a copy was sent in between, which changed the claims."""
     first, second = await begin_create(ledger), await begin_create(ledger, OTHER)
     await ledger.finish(first, "created", Post({"id": "p1"}), claim=True)
+    copy = await begin_create(ledger, OTHER, allow_duplicate=True)
     await ledger.finish(second, "created", Post({"id": "p1"}))
 
-    assert [each.post_id for each in await ledger.read_history(START)] == ["p1", "p1"]
+    found = {each.write_id: each.post_id for each in await ledger.read_history(START)}
+    assert found == {first.id: "p1", second.id: "p1", copy.id: None}
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")

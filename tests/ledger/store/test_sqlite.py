@@ -17,6 +17,7 @@ import anyio
 import psutil
 import pytest
 
+from tests.support.locks import watch_locks
 from tests.support.windows import WINDOWS, needs_links, needs_modes
 from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.ledger.store import open_store
@@ -522,6 +523,36 @@ async def test_closing_leaves_no_log(state: SqliteStore) -> None:
     assert await read_values(state, "a") == {"a": 1}
     await state.aclose()
     assert [file.name for file in state.path.parent.iterdir()] == ["ledger.db"]
+
+
+@pytest.mark.requirement("state.shared")
+async def test_closing_waits_for_a_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would crash if the connection was closed while a thread reads."""
+    begun, closing = threading.Event(), threading.Event()
+    found: list[dict[str, int]] = []
+
+    class Slow(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql.startswith("SELECT key"):
+                begun.set()
+                closing.wait()
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Slow))
+    monkeypatch.setattr(sqlite_module, "threading", watch_locks(closing))
+    state = SqliteStore(tmp_path)
+    await state.commit("s", [make_put("a", 1)], NOW)
+
+    async def read() -> None:
+        found.append(await read_values(state, "a"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await anyio.to_thread.run_sync(begun.wait)
+        await state.aclose()
+        closing.set()
+    assert found == [{"a": 1}]
+    await state.aclose()
 
 
 @pytest.mark.requirement("state.faults")
