@@ -291,5 +291,7 @@ class FaultServer:
         finally:
             treating.cancel()
             gone.cancel()
-            writer.transport.abort()
             self._open.discard(writer)
+            # asyncio fails to abort a transport that closed after it had sent the rest.
+            if writer.get_extra_info("socket").fileno() >= 0:
+                writer.transport.abort()

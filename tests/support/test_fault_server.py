@@ -73,6 +73,20 @@ async def test_incomplete_request_is_not_an_error_of_the_server():
         assert server.requests == []
 
 
+async def test_response_that_is_read_after_the_close_is_sent_in_full():
+    """Part of it waits in the transport while that closes, which can't be aborted once it has."""
+    size = 16 * 1024 * 1024
+
+    async def send_without_waiting(exchange):
+        await exchange.read()
+        exchange.writer.write(b"a" * size)
+
+    async with FaultServer(send_without_waiting) as server:
+        assert len(await exchange_bytes(server)) == size
+        while server.open_connections:
+            await asyncio.sleep(0)
+
+
 async def test_unused_client_closes():
     """It has no connection to close."""
     await ApiClient(Http(base_url="http://127.0.0.1:9", token=None)).aclose()
