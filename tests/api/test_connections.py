@@ -2,10 +2,13 @@
 
 import asyncio
 import socket
+import ssl
+import struct
 import sys
 from contextlib import asynccontextmanager, suppress
 
 import anyio
+import httpcore2
 import pytest
 
 from tests.support.certificates import make_certificate
@@ -134,6 +137,26 @@ async def test_write_is_never_sent_on_a_closed_connection(after, ends):
     assert api.opened == (3 if after or ends else 1)
 
 
+async def test_write_that_is_lost_on_a_connection_in_use_is_sent_once():
+    """The connection ends after the request has arrived, so it may have been processed."""
+
+    async def talk(reader, writer):
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(REPLY)
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    heads = []
+    async with open_server(talk) as port:
+        caller = make_client(port)
+        assert await caller.posts.list() == []
+        with pytest.raises(NoAnswer) as caught:
+            await caller.posts.create(DRAFT)
+        await caller.aclose()
+    assert caught.value.may_have_happened
+    assert [head[:5] for head in heads] == [b"GET /", b"POST "]
+
+
 async def test_bytes_after_a_response_are_not_the_response_to_the_next_request():
     """A create would pass for done, with the post of another one."""
     api = Api(REPLY + CREATED, CREATED.replace(b"p123", b"p124"))
@@ -218,6 +241,145 @@ async def test_closing_the_client_closes_connections_in_use():
         await ended.wait()
 
 
+async def test_connection_made_while_the_client_closes_is_used_once(monkeypatch):
+    """The request that opened it goes on."""
+
+    async def connect(*given):
+        made = await create_connection(*given)
+        await caller.aclose()
+        return made
+
+    api = Api(REPLY)
+    async with open_server(api.talk) as port:
+        caller = make_client(port)
+        create_connection = asyncio.get_running_loop().create_connection
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+        assert await caller.posts.list() == []
+        while api.closed < 1:
+            await anyio.sleep(0)
+    assert api.opened == 1
+
+
+# One connection
+
+
+async def test_bytes_before_a_reset_can_be_read():
+    async def talk(reader, writer):
+        writer.write(b"bytes")
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with open_server(talk) as port:
+        stream = await connections.LoopBackend().connect_tcp("127.0.0.1", port)
+        while stream.get_extra_info("socket").fileno() >= 0:
+            await anyio.sleep(0)
+        assert stream.get_extra_info("is_readable")
+        assert await stream.read(3) == b"byt"
+        assert await stream.read(3) == b"es"
+        with pytest.raises(httpcore2.ReadError):
+            await stream.read(3)
+        with pytest.raises(httpcore2.WriteError):
+            await stream.write(b"more")
+        await stream.aclose()
+
+
+async def test_bytes_that_arrive_while_the_event_loop_is_busy_are_in_time(monkeypatch):
+    async def talk(reader, writer):
+        await may_go_on.wait()
+        writer.write(b"bytes")
+        # The event loop sees the bytes and the end of the wait at once.
+        monkeypatch.setattr(loop, "time", lambda: now() + 100.0)
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    may_go_on, ended = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    async with open_server(talk) as port:
+        stream = await connections.LoopBackend().connect_tcp("127.0.0.1", port)
+        reading = asyncio.ensure_future(stream.read(5, 50.0))
+        await anyio.sleep(0)
+        may_go_on.set()
+        assert await reading == b"bytes"
+        with pytest.raises(httpcore2.ReadTimeout):
+            await stream.read(5, 0.0)
+        await stream.aclose()
+        await ended.wait()
+
+
+async def test_response_at_the_deadline_counts_and_its_connection_is_used_again(monkeypatch):
+    async def answer_late(reader, writer):
+        for _ in range(2):
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+            writer.write(CREATED)
+            monkeypatch.setattr(loop, "time", lambda now=loop.time: now() + 100.0)
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    async with open_server(answer_late) as port:
+        caller = make_client(port)
+        for _ in range(2):
+            assert (await caller.posts.create(DRAFT)).id == "p123"
+        await caller.aclose()
+        await ended.wait()
+
+
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\n", b""])
+async def test_tls_does_not_start_after_unexpected_bytes_or_the_end(tmp_path, sent):
+    """A proxy could send them in front of what the API encrypts."""
+    tls, ca = make_certificate(tmp_path)
+
+    async def talk(reader, writer):
+        if sent:
+            writer.write(sent)
+        else:
+            writer.write_eof()
+        with suppress(ConnectionError, ssl.SSLError):
+            await writer.start_tls(tls)
+        writer.close()
+        ended.set()
+
+    ended = asyncio.Event()
+    async with open_server(talk) as port:
+        stream = await connections.LoopBackend().connect_tcp("127.0.0.1", port)
+        while not (stream._unread or stream._is_ended):
+            await anyio.sleep(0)
+        with pytest.raises(httpcore2.ConnectError):
+            await stream.start_tls(ssl.create_default_context(cafile=ca), "localhost", 0.2)
+        await ended.wait()
+
+
+async def test_long_request_reaches_a_slow_server():
+    """Its parts wait until the server takes more."""
+    text = "a" * 4 * 1024 * 1024
+
+    async def talk(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        writer.transport.pause_reading()
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        # The client fills what the system receives ahead.
+        for _ in range(10):
+            await anyio.sleep(0)
+        writer.transport.resume_reading()
+        bodies.append(await reader.readexactly(length))
+        writer.write(CREATED)
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    bodies, ended = [], asyncio.Event()
+    async with open_server(talk) as port:
+        caller = make_client(port, write_seconds=5.0)
+        assert (await caller.posts.create(PostCreate(text, account_ids=("a",)))).id == "p123"
+        await caller.aclose()
+        await ended.wait()
+    assert text.encode() in bodies[0]
+
+
 # Addresses of a host
 
 
@@ -232,11 +394,13 @@ def set_addresses(monkeypatch):
     return give
 
 
-async def test_next_address_is_tried_after_one_that_refuses(set_addresses):
+async def test_next_address_is_tried_after_one_that_refuses(monkeypatch, set_addresses):
+    """At once."""
     set_addresses("127.0.0.9", "127.0.0.1")
+    monkeypatch.setattr(connections, "NEXT_ADDRESS_SECONDS", 3600.0)
     api = Api(REPLY)
     async with open_server(api.talk) as port:
-        caller = make_client(port, "localhost")
+        caller = make_client(port, "localhost", connect_seconds=0.5)
         assert await caller.posts.list() == []
         await caller.aclose()
 
@@ -269,6 +433,51 @@ async def test_connection_is_refused_if_all_addresses_refuse(set_addresses):
     assert caught.value.reason == "refused"
 
 
+async def test_addresses_of_both_families_take_turns(monkeypatch):
+    async def refuse(_, address, port):
+        tried.append((address, port))
+        raise ConnectionRefusedError
+
+    def find(host, port, family=0, kind=0, *_):
+        four = [(socket.AF_INET, each, 6, "", (f"127.0.0.{last}", port)) for last in (1, 2, 3) for each in (1, 2)]
+        six = [(socket.AF_INET6, each, 6, "", ("::1", port, 0, 0)) for each in (1, 2)]
+        asked.append((host, port))
+        return [each for each in four + six if kind in (0, each[1])]
+
+    tried, asked = [], []
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", refuse)
+    with pytest.raises(NotReached):
+        await make_client(80, "localhost").posts.create(DRAFT)
+    assert asked == [("localhost", 80)] * 2
+    assert tried == [("127.0.0.1", 80), ("::1", 80), ("127.0.0.2", 80), ("127.0.0.3", 80)] * 2
+
+
+async def test_second_connection_of_the_same_moment_is_closed(monkeypatch, set_addresses):
+    """Both addresses answer at once, and the first is used."""
+    set_addresses("127.0.0.1", "127.0.0.1")
+    monkeypatch.setattr(connections, "NEXT_ADDRESS_SECONDS", 0.0)
+
+    async def connect(*given):
+        own = await create_connection(*given)
+        made.append(own)
+        if len(made) == 2:
+            both.set()
+        await both.wait()
+        return own
+
+    made, both, api = [], asyncio.Event(), Api(REPLY)
+    async with open_server(api.talk) as port:
+        create_connection = asyncio.get_running_loop().create_connection
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+        caller = make_client(port, "localhost")
+        assert await caller.posts.list() == []
+        await caller.aclose()
+        while api.closed < 2:
+            await anyio.sleep(0)
+    assert api.opened == 2
+
+
 async def test_connection_made_during_a_cancellation_is_closed(monkeypatch):
     async def connect(*given):
         made = await create_connection(*given)
@@ -290,14 +499,17 @@ async def test_connection_made_during_a_cancellation_is_closed(monkeypatch):
 # Proxies
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_proxy_tunnels_tls(monkeypatch, tmp_path, scheme):
-    """The proxy requires credentials, and sees neither the token nor the request."""
+@pytest.mark.parametrize(
+    ("scheme", "user", "idle_seconds", "opened"),
+    [("http", "me:s%20cret@", 5.0, 1), ("https", "me:s%20cret@", 5.0, 1), ("http", "", -1.0, 2)],
+)
+async def test_proxy_tunnels_tls(monkeypatch, tmp_path, scheme, user, idle_seconds, opened):
+    """The proxy sees neither the token nor the request. Certificates are read once."""
     tls, ca = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    seen, ended = [], asyncio.Event()
+    seen, ended = [], []
 
     async def forward(reader, writer):
         seen.append(await reader.readuntil(b"\r\n\r\n"))
@@ -311,20 +523,29 @@ async def test_proxy_tunnels_tls(monkeypatch, tmp_path, scheme):
             target.close()
 
         await asyncio.gather(pass_on(reader, to_writer), pass_on(to_reader, writer))
-        ended.set()
+        ended.append(seen)
 
     api = Api(REPLY)
     async with (
         open_server(api.talk, tls=tls) as port,
         open_server(forward, tls=tls if scheme == "https" else None) as proxy,
     ):
-        monkeypatch.setenv("https_proxy", f"{scheme}://me:s%20cret@localhost:{proxy}")
+        monkeypatch.setenv("https_proxy", f"{scheme}://{user}localhost:{proxy}")
+        monkeypatch.setattr(connections, "IDLE_SECONDS", idle_seconds)
         caller = make_client(port, "localhost", "https")
         for _ in range(2):
             assert await caller.posts.list() == []
+        assert (api.opened, len(seen)) == (opened, opened)
+        monkeypatch.delenv("SSL_CERT_FILE")
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(caller.posts.list)
         await caller.aclose()
-        await ended.wait()
-    assert (api.opened, len(seen)) == (1, 1)
-    assert seen[0].startswith(b"CONNECT localhost:%d HTTP/1.1\r\n" % port)
-    assert b"Proxy-Authorization: Basic bWU6cyBjcmV0" in seen[0]
-    assert b"ttp_" not in seen[0]
+        while len(ended) < len(seen):
+            await anyio.sleep(0)
+    assert len(seen) > opened
+    for head in seen:
+        assert head.startswith(b"CONNECT localhost:%d HTTP/1.1\r\n" % port)
+        assert (b"Proxy-Authorization: Basic bWU6cyBjcmV0\r\n" in head) == bool(user)
+        assert (b"Proxy-Authorization" in head) == bool(user)
+        assert b"ttp_" not in head

@@ -109,12 +109,15 @@ async def test_proxy_whose_host_can_be_no_name_is_not_found(monkeypatch, host):
 
 
 async def test_no_proxy_connects_without_one(monkeypatch, tmp_path):
+    """The certificates are read once, by the first request."""
     server, ca = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9/")
     monkeypatch.setenv("NO_PROXY", "localhost")
     async with serve_response(tls=server) as port:
         api = make_client(f"https://localhost:{port}/api")
+        assert await api.posts.list() == []
+        monkeypatch.delenv("SSL_CERT_FILE")
         assert await api.posts.list() == []
         await api.aclose()
 

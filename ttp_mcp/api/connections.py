@@ -69,8 +69,8 @@ class ConnectionPool:
         url = httpcore2.URL(scheme=self._home.scheme, host=self._home.host, port=self._home.port, target=request.target)
         extensions: dict[str, Any] = {"timeout": self._timeout}
         connection = await self._take_idle()
-        # An idle connection is written to at once. A read can always be retried, so it needn't know when its first byte leaves.
-        request.is_sent = connection is not None or not request.has_side_effects
+        # An idle connection is written to at once.
+        request.is_sent = connection is not None
         if connection is None:
             connection, extensions["trace"] = self._factory.create_connection(url.origin), request.trace
         sent = httpcore2.Request(
@@ -228,7 +228,7 @@ class LoopStream(httpcore2.AsyncNetworkStream, asyncio.Protocol):
         if info != "is_readable":
             return self._transport.get_extra_info(info)
         socket = self._transport.get_extra_info("socket")
-        if self._unread or self._is_ended or socket is None or socket.fileno() < 0:
+        if self._unread or self._is_ended or socket.fileno() < 0:
             return True
         # The event loop may not have noticed it yet.
         if not hasattr(select, "poll"):  # pragma: no cover - Windows, where select has no limit on descriptors
