@@ -153,7 +153,9 @@ TESTS = {
     "transports/http/run": ("tests/transports/http/test_run.py",),
     "transports/http/sse": tuple(f"tests/transports/http/test_{name}.py" for name in ("app", "run")),
     "transports/http/timeouts": ("tests/transports/http/test_run.py",),
-    "transports/http/auth": tuple(f"tests/transports/http/test_{name}.py" for name in ("auth", "oauth", "tenants")),
+    "transports/http/auth": tuple(
+        f"tests/transports/http/test_{name}.py" for name in ("auth", "oauth", "tenants", "app", "health_and_metrics")
+    ),
     "transports/http/guard": ("tests/transports/http/test_guard.py",),
     "transports/http/oauth": ("tests/transports/http/test_oauth.py",),
     "transports/http/tenants": ("tests/transports/http/test_tenants.py",),
@@ -162,6 +164,7 @@ TESTS = {
     "transports/stdio/handshake": tuple(
         f"tests/transports/stdio/test_{name}.py" for name in ("handshake", "handshake_key")
     ),
+    "transports/stdio/shutdown": ("tests/transports/stdio/test_shutdown.py",),
     "writes": ("tests/writes",),
     "writes/duplicates": ("tests/writes/test_duplicates.py", "tests/writes/test_identity.py"),
     "writes/reconcile": tuple(

@@ -148,6 +148,22 @@ async def test_client_of_earlier_versions_gets_a_code_too(start_server):
     assert upstream.methods["DELETE"] == 0
 
 
+async def test_asgi_server_may_announce_its_start_and_end(settings):
+    """Not every one of them can leave that out."""
+    service = HttpService(settings, Options("http"), Upstream(), port=8000)
+    messages, sent = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]), []
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        sent.append(message["type"])
+
+    await service.app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+    await service.aclose()
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
 async def test_agents_learn_that_the_api_is_a_sandbox(web):
     found = await web.rpc("server/discover")
     assert found.json()["result"]["instructions"].startswith("Sandbox: nothing here becomes public.")

@@ -100,7 +100,13 @@ NOT_TOKENS = (
 
 
 @pytest.mark.parametrize(
-    "value", [*(f"Bearer {each}" for each in NOT_TOKENS), encode_basic("x:y-ttp_012345"), "Basic ttp_x", "Basic a"]
+    "value",
+    [
+        *(f"Bearer {each}" for each in NOT_TOKENS),
+        *(encode_basic("x:y-ttp_012345"), "Basic ttp_x", "Basic a"),
+        # Another scheme has no encoding of its own, and a key may be the base64 of anything.
+        encode_basic(f"user:{make_token(1)}").replace("Basic", "Bearer"),
+    ],
 )
 async def test_text_that_starts_like_a_token_is_not_a_token(start_server, value):
     async with start_server() as open_to_all:

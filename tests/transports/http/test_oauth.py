@@ -174,6 +174,18 @@ async def test_token_that_the_issuer_did_not_sign_is_refused(access_tokens, issu
     assert [await access_tokens.verify_token(token) for token in forged] == [None] * len(forged)
 
 
+async def test_issuer_is_not_asked_about_a_token_that_can_never_be_valid(access_tokens, issuer):
+    """Anyone can send one."""
+    invalid = [
+        jwt.encode({"iss": ISSUER, "aud": RESOURCE, "exp": 4_000_000_000}, issuer.keys["a"], "ES256"),
+        issuer.token(headers={"typ": "id_token+jwt"}),
+        issuer.token(key="shared" * 10, algorithm="HS256"),
+        "not.a.token",
+    ]
+    assert [await access_tokens.verify_token(token) for token in invalid] == [None] * len(invalid)
+    assert issuer.asked == []
+
+
 async def test_symmetric_key_is_ignored(access_tokens, issuer):
     """Everyone can read it there."""
     secret = b"s" * 64
@@ -233,6 +245,7 @@ async def test_withdrawn_key_is_accepted_for_an_hour_at_most(access_tokens, issu
         (METADATA, {"issuer": "https://evil.example", "jwks_uri": JWKS}, "LookupError"),
         (METADATA, {"issuer": ISSUER + "/", "jwks_uri": JWKS}, "LookupError"),
         (METADATA, {"issuer": ISSUER, "jwks_uri": "http://login.example.com/keys"}, "LookupError"),
+        (METADATA, {"issuer": ISSUER, "jwks_uri": JWKS + "\x7f"}, "InvalidURL"),
         (METADATA, {"issuer": ISSUER}, "KeyError"),
     ],
 )
