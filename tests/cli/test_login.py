@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import keyring
@@ -88,21 +87,6 @@ def test_login_checks_the_token_and_saves_it_privately(run_command, api):
     assert has_mode(find_login_file().parent, 0o700)
     later = read_settings()
     assert (later.token.reveal(), later.api_url, later.token_source) == (api["token"], api["api_url"], "the login")
-
-
-def test_login_is_on_the_disk_before_it_replaces_an_earlier_one(run_command, api, saved_login, monkeypatch, tmp_path):
-    """It is written beside the earlier one: a file can't be moved from another file system in one step."""
-    before, synced, fsync = saved_login.read_bytes(), [], os.fsync
-
-    def observe(handle):
-        synced.append((os.fstat(handle).st_size, saved_login.read_bytes() == before))
-        fsync(handle)
-
-    monkeypatch.setattr(os, "fsync", observe)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    assert run_command("login", "--org", "org_harbor_cafe", given=api["token"].encode())[0] == 0
-    assert synced == [(saved_login.stat().st_size, True)]
-    assert list(saved_login.parent.iterdir()) == [saved_login]
 
 
 @pytest.mark.parametrize(
