@@ -104,9 +104,9 @@ TESTS = {
         f"tests/ledger/store/test_{name}.py" for name in ("every_store", "outages", "urls")
     ),
     "ledger/store/sqlite": ("tests/ledger/store/test_sqlite.py", "tests/ledger/store/test_every_store.py"),
-    "media/images": ("tests/media/test_probe.py", "tests/media/test_metadata.py"),
+    "media/images": tuple(f"tests/media/test_{name}.py" for name in ("pictures", "metadata", "probe")),
     "media/metadata": ("tests/media/test_metadata.py", "tests/media/test_probe.py"),
-    "media/movies": ("tests/media/test_probe.py", "tests/media/test_metadata.py"),
+    "media/movies": tuple(f"tests/media/test_{name}.py" for name in ("movies", "metadata", "probe")),
     "media/names": ("tests/media/test_files.py",),
     "media/scan": ("tests/media/test_metadata.py", "tests/media/test_probe.py"),
     "media/paths": ("tests/media/test_paths.py", "tests/media/test_files.py"),

@@ -7,17 +7,25 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import islice
 
-from ttp_mcp.media.metadata import build_orientation, find_private_iptc, find_private_text, find_private_xmp, parse_exif
+from ttp_mcp.media.metadata import (
+    UNREADABLE,
+    build_orientation,
+    find_private_iptc,
+    find_private_text,
+    find_private_xmp,
+    parse_exif,
+)
 from ttp_mcp.media.scan import Edit, ReadAt, Scan
 
 _MOST_STEPS = 512
 _MOST_CHUNKS = 200_000
+# A larger block isn't searched, so it is left out.
 _MOST_METADATA = 8 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 # The next marker in a JPEG's picture data: neither a stuffed byte, a restart nor a filler.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_XMP_PREFIXES = (b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0")
 
 
 def scan_jpeg(read_at: ReadAt, size: int) -> Scan:
@@ -55,7 +63,7 @@ def _read_segment(scan: Scan, read_at: ReadAt, start: int, end: int, head: bytes
             scan.leave_out(start, end, find_private_iptc(data))
         elif data.startswith(b"Exif\0\0"):
             _read_exif(scan, data, start, end, _build_exif_segment)
-        elif data.startswith(_XMP_PREFIXES):
+        else:
             scan.leave_out(start, end, find_private_xmp(data))
 
 
@@ -106,18 +114,22 @@ def scan_png(read_at: ReadAt, size: int) -> Scan:
 
 
 def _read_png_size(scan: Scan, read_at: ReadAt, offset: int, kind: bytes) -> None:
-    fields = read_at(offset + 8, 8) if kind == b"IHDR" and offset == 8 else b""
-    if len(fields) == 8:
+    if kind == b"IHDR" and len(fields := read_at(offset + 8, 8)) == 8:
         scan.width, scan.height = struct.unpack(">II", fields)
+
+
+_PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
 def _read_png_chunk(scan: Scan, read_at: ReadAt, start: int, end: int, kind: bytes) -> None:
     _read_png_size(scan, read_at, start, kind)
     if kind == b"acTL":
         scan.animated = True
-    elif kind == b"eXIf" and end - start < _MOST_METADATA:
+    elif kind in _PNG_METADATA and end - start > _MOST_METADATA:
+        scan.leave_out(start, end, {UNREADABLE})
+    elif kind == b"eXIf":
         _read_exif(scan, read_at(start + 8, end - start - 12), start, end, _build_exif_chunk)
-    elif kind in (b"tEXt", b"zTXt", b"iTXt") and end - start < _MOST_METADATA:
+    elif kind in _PNG_METADATA:
         scan.leave_out(start, end, find_private_text(read_at(start + 8, end - start - 12)))
 
 
@@ -135,8 +147,8 @@ def scan_gif(read_at: ReadAt, size: int) -> Scan:
     # Some programs fill up the end with zeros.
     if read_at(max(size - 64, 13), 64).rstrip(b"\0").endswith(b"\x3b"):
         scan.damage = None
-    frames = _count_gif_frames(read_at, 13 + _color_table_bytes(head[4]), size)
-    scan.animated = sum(1 for _, frame in zip(range(2), frames, strict=False) if frame) > 1
+    frames = _find_gif_frames(read_at, 13 + _color_table_bytes(head[4]), size)
+    scan.animated = len(list(islice(frames, 2))) == 2
     return scan
 
 
@@ -144,12 +156,12 @@ def _color_table_bytes(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _count_gif_frames(read_at: ReadAt, offset: int, size: int) -> Iterator[bool]:
-    """Yield True for each frame of a GIF."""
+def _find_gif_frames(read_at: ReadAt, offset: int, size: int) -> Iterator[int]:
+    """Yield the offset of each frame of a GIF."""
     for _ in range(_MOST_STEPS):
         head = read_at(offset, 10)
         if head[:1] == b"\x2c" and len(head) == 10:
-            yield True
+            yield offset
             offset = _skip_gif_blocks(read_at, offset + 11 + _color_table_bytes(head[9]), size)
         elif head[:1] == b"\x21":
             offset = _skip_gif_blocks(read_at, offset + 2, size)
@@ -200,11 +212,13 @@ def _read_webp_chunk(scan: Scan, read_at: ReadAt, offset: int, after: int, kind:
             scan.animated = bool(data[0] & 0x02)
         if scan.width is None:
             scan.width, scan.height = _webp_size(kind, data)
-    elif kind == b"EXIF" and length < _MOST_METADATA:
+    elif kind in (b"EXIF", b"XMP ") and length > _MOST_METADATA:
+        scan.leave_out(offset, after, {UNREADABLE})
+    elif kind == b"EXIF":
         _read_exif(
             scan, read_at(offset + 8, length), offset, after, lambda exif: b"EXIF" + struct.pack("<I", len(exif)) + exif
         )
-    elif kind == b"XMP " and length < _MOST_METADATA:
+    elif kind == b"XMP ":
         scan.leave_out(offset, after, find_private_xmp(read_at(offset + 8, length)))
 
 

@@ -2,7 +2,7 @@
 
 import struct
 
-from ttp_mcp.media.metadata import PLACE
+from ttp_mcp.media.metadata import PLACE, UNREADABLE
 from ttp_mcp.media.scan import Edit, ReadAt, Scan
 
 _MOST_STEPS = 512
@@ -47,7 +47,7 @@ def _read_box(scan: Scan, read_at: ReadAt, path: tuple[bytes, bytes], start: int
         scan.turned = _is_turned(content)
     elif path == (b"mdia", b"hdlr"):
         return content[8:12]
-    elif path in _METADATA and stop - start <= _MOST_METADATA:
+    elif path in _METADATA:
         _remove_place(scan, read_at, path[1], start, stop)
     return b""
 
@@ -57,13 +57,21 @@ _METADATA = {(b"moov", b"udta"), (b"moov", b"meta"), (b"trak", b"udta"), (b"trak
 
 
 def _remove_place(scan: Scan, read_at: ReadAt, kind: bytes, start: int, stop: int) -> None:
-    """Blank a metadata box that names a place. No byte moves, so the offsets in other boxes stay right."""
-    content = read_at(start, stop - start)
-    if any(place in content for place in _PLACES):
-        # A 64-bit length is between kind and content.
-        named_at = start - 4 if read_at(start - 4, 4) == kind else start - 12
-        scan.edits += [Edit(named_at, named_at + 4, b"free"), Edit(start, stop, bytes(stop - start))]
-        scan.private.append(PLACE)
+    """Blank a metadata box that names a place, or is too large to search. No byte moves, so offsets in other boxes stay right."""
+    found = UNREADABLE
+    if stop - start <= _MOST_METADATA:
+        content = read_at(start, stop - start)
+        if not any(place in content for place in _PLACES):
+            return
+        found = PLACE
+    # A 64-bit length is between kind and content.
+    named_at = start - 4 if read_at(start - 4, 4) == kind else start - 12
+    scan.edits.append(Edit(named_at, named_at + 4, b"free"))
+    # Pieces share their zeros, since a box can have gigabytes.
+    zeros = bytes(min(stop - start, _MOST_METADATA))
+    for at in range(start, stop, _MOST_METADATA):
+        scan.edits.append(Edit(at, min(at + _MOST_METADATA, stop), zeros[: stop - at]))
+    scan.private.append(found)
 
 
 def _read_box_head(read_at: ReadAt, offset: int, end: int) -> tuple[bytes | None, int, int]:
