@@ -132,11 +132,26 @@ TESTS = {
         "tests/tools/posts/test_rights.py",
     ),
     "tools/posts": ("tests/tools/posts", "tests/toolkit/test_confirmation.py"),
+    "tools/posts/changes": tuple(f"tests/tools/posts/test_{name}.py" for name in ("changes", "reschedule", "check")),
+    "tools/posts/check": tuple(f"tests/tools/posts/test_{name}.py" for name in ("check", "changes", "answers")),
+    "tools/posts/create": (
+        *(f"tests/tools/posts/test_{name}.py" for name in ("create_answers", "posts", "answers")),
+        "tests/toolkit/test_confirmation.py",
+    ),
+    "tools/posts/delete": ("tests/tools/posts/test_delete_answers.py", "tests/toolkit/test_confirmation.py"),
+    "tools/posts/get": ("tests/tools/posts/test_posts.py", "tests/tools/posts/test_delete_answers.py"),
+    "tools/posts/guards": tuple(
+        f"tests/tools/posts/test_{name}.py" for name in ("delete_answers", "publish_answers", "publish")
+    ),
+    "tools/posts/publish": ("tests/tools/posts/test_publish.py", "tests/tools/posts/test_publish_answers.py"),
     "tools/posts/reschedule": (
         "tests/tools/posts/test_reschedule.py",
         "tests/tools/posts/test_reschedule_texts.py",
         "tests/writes/replacement",
         "tests/toolkit/test_confirmation.py",
+    ),
+    "tools/posts/validation": tuple(
+        f"tests/tools/posts/test_{name}.py" for name in ("validation", "check", "posts", "answers", "rights")
     ),
     "transports/http/app": tuple(
         f"tests/transports/http/test_{name}.py"
