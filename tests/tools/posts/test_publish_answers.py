@@ -259,11 +259,10 @@ async def test_post_that_every_account_has_by_now_is_described(empty_agent):
 
 async def test_long_reason_of_a_failure_is_shortened(empty_agent):
     old = await make_published(empty_agent, BERLIN, "linkedin")
-    set_results(empty_agent, old, "failed", "No. " * 100, but="linkedin")
+    set_results(empty_agent, old, "failed", "x" * 300, but="linkedin")
     _, data = await empty_agent.expect_ok("publish_post", post_id=old)
     (failure,) = data["failures"]
-    assert failure.startswith(f"{BERLIN}: «No. No. ")
-    assert len(failure) == len(f"{BERLIN}: «»") + 200
+    assert failure == f"{BERLIN}: «{'x' * 199}…»"
 
 
 async def test_unresolved_retry_is_unknown(connect_agent):
@@ -339,3 +338,29 @@ async def test_result_without_an_account_is_no_account_to_send_to(connect_agent)
     async with connect_agent(demo_posts=False, through=answer_reads({"/posts/p1": {"post": post}})) as agent:
         words = await agent.expect_error("publish_post", post_id="p1")
     assert words.startswith("Post not published: p1 is partial, and the API does not show on which accounts it failed.")
+
+
+async def test_failed_account_without_an_id_is_named_by_its_platform(connect_agent):
+    """Only the other one can be sent to again."""
+    post = {"id": "p1", "content": TEXT, "status": "partial", "thread": [], "platformData": {}}
+    async with connect_agent(demo_posts=False, through=answer_reads({"/posts/p1": {"post": post}})) as agent:
+        account = await agent.find_account("linkedin Harbor Café")
+        post["results"] = [
+            {"platform": "twitter", "status": "failed"},
+            {"accountId": account, "platform": "linkedin", "status": "failed", "error": "No."},
+        ]
+        _, data = await agent.expect_ok("publish_post", post_id="p1")
+    assert data["failures"] == ["twitter: no reason given", "linkedin «Harbor Café»: «No.»"]
+    assert data["accounts"] == ["linkedin «Harbor Café»"]
+
+
+async def test_code_is_for_one_post(connect_agent):
+    """Not for an equal one."""
+    async with connect_agent(confirm="required", demo_posts=False) as agent:
+        first = await make_draft(agent)
+        _, second = await agent.expect_ok("create_post", content=TEXT, account_ids=["linkedin"], allow_duplicate=True)
+        words = await agent.expect_error("publish_post", post_id=first)
+        code = words.partition("arguments and confirmation ")[2].partition(" (once")[0]
+        words = await agent.expect_error("publish_post", post_id=second["post_id"], confirmation=code)
+        assert "or for other arguments" in words
+        assert [status for _, status in agent.list_posts()] == ["draft", "draft"]
