@@ -95,6 +95,7 @@ NOT_TOKENS = (
     "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.x9tTp_0123456789abcdef",
     "ttp_key",
     "x-ttp_0123456789",
+    "ttp_01234-mcp",
     "http_abcdef",
 )
 

@@ -107,6 +107,35 @@ async def test_client_is_named_by_the_first_claim_with_a_name(access_tokens, iss
     assert (access.client_id, access.subject, access.scopes) == (client, subject, scopes)
 
 
+KEY_MAKERS = {
+    "RS": lambda _: rsa.generate_private_key(65537, 2048),
+    "PS": lambda _: rsa.generate_private_key(65537, 2048),
+    "ES": lambda bits: ec.generate_private_key(
+        {"256": ec.SECP256R1(), "384": ec.SECP384R1(), "512": ec.SECP521R1()}[bits]
+    ),
+    "Ed": lambda _: ed25519.Ed25519PrivateKey.generate(),
+}
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+)
+async def test_token_is_accepted_with_each_public_key_algorithm(access_tokens, issuer, algorithm):
+    issuer.keys["b"] = KEY_MAKERS[algorithm[:2]](algorithm[2:])
+    issuer.documents["/keys"] = issuer.jwks()
+    token = issuer.token("b", key=issuer.keys["b"], algorithm=algorithm)
+    assert await access_tokens.verify_token(token) is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_accepted"),
+    [(None, True), ("JWT", True), ("at+jwt", True), ("application/at+jwt", True), ("dpop+jwt", False)],
+)
+async def test_token_is_accepted_by_its_kind(access_tokens, issuer, kind, is_accepted):
+    access = await access_tokens.verify_token(issuer.token(headers={"typ": kind}))
+    assert (access is not None) == is_accepted
+
+
 async def test_longest_token_is_accepted(access_tokens, issuer):
     """16 KiB; a longer one isn't read at all."""
     padded = [issuer.token(pad="x" * 11_900, headers={"x": "y" * size}) for size in range(100, 200)]
