@@ -134,6 +134,12 @@ TESTS = {
     "tools/posts": ("tests/tools/posts", "tests/toolkit/test_confirmation.py"),
     "tools/posts/changes": tuple(f"tests/tools/posts/test_{name}.py" for name in ("changes", "reschedule", "check")),
     "tools/posts/check": tuple(f"tests/tools/posts/test_{name}.py" for name in ("check", "changes", "answers")),
+    "tools/posts/content_summary": (
+        "tests/tools/posts/test_answers.py",
+        "tests/tools/posts/test_posts.py",
+        "tests/tools/plans/test_plans.py",
+        "tests/toolkit/test_confirmation.py",
+    ),
     "tools/posts/create": (
         *(f"tests/tools/posts/test_{name}.py" for name in ("create_answers", "posts", "answers")),
         "tests/toolkit/test_confirmation.py",
@@ -143,7 +149,18 @@ TESTS = {
     "tools/posts/guards": tuple(
         f"tests/tools/posts/test_{name}.py" for name in ("delete_answers", "publish_answers", "publish")
     ),
+    "tools/posts/list": ("tests/tools/posts/test_list.py", "tests/tools/posts/test_posts.py"),
+    "tools/posts/network_choices": ("tests/tools/posts/test_network_choices.py", "tests/tools/test_integrations.py"),
+    "tools/posts/paging": ("tests/tools/posts/test_paging.py", "tests/tools/posts/test_posts.py"),
+    "tools/posts/prepare": (
+        *(
+            f"tests/tools/posts/test_{name}.py"
+            for name in ("posts", "copies", "answers", "check", "rights", "reschedule", "network_choices")
+        ),
+        "tests/toolkit/test_confirmation.py",
+    ),
     "tools/posts/publish": ("tests/tools/posts/test_publish.py", "tests/tools/posts/test_publish_answers.py"),
+    "tools/posts/rendering": tuple(f"tests/tools/posts/test_{name}.py" for name in ("rendering", "posts", "publish")),
     "tools/posts/reschedule": (
         "tests/tools/posts/test_reschedule.py",
         "tests/tools/posts/test_reschedule_texts.py",
@@ -191,6 +208,21 @@ TESTS = {
     "writes/in_flight": ("tests/writes/test_cancel.py", "tests/writes/test_create.py", "tests/writes/replacement"),
     "writes/outcomes": ("tests/writes/test_limits.py",),
     "writes/publication": ("tests/writes/test_publish.py",),
+    "writes/writer": tuple(
+        f"tests/writes/{name}.py"
+        for name in (
+            "test_create",
+            "test_delete",
+            "test_publish",
+            "test_cancel",
+            "test_limits",
+            "test_ledger",
+            "test_duplicates",
+            "test_search",
+            "test_identity",
+            "replacement/test_half_replaced",
+        )
+    ),
 }
 # They take seconds each, since they start processes or repeat something hundreds of times.
 LEFT_OUT = ("tests/writes/test_history.py", "tests/writes/replacement/test_killed.py")

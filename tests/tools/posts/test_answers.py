@@ -45,6 +45,91 @@ async def test_several_media_are_named_in_order_with_their_carousel(empty_agent)
     assert "Media: 2 files in this order, a carousel on instagram: «a.jpg», «b.jpg»." in text
 
 
+async def test_answer_shows_every_part_of_the_post(empty_agent):
+    """Beginnings of long texts, each file and each choice."""
+    with empty_agent.sandbox.store.writing() as db:
+        db.execute(
+            "INSERT INTO accounts SELECT 'acc_threads', organization_id, 90, 'threads', name, '@threads', status, expires_at, "
+            "has_refresh_capability, 10, 0 FROM accounts WHERE platform = 'instagram' AND organization_id = 'org_harbor_cafe'"
+        )
+    choices = {"privacy": "SELF_ONLY", "allow_comments": True, "allow_duet": False, "n" * 31: [1]}
+    text, data = await empty_agent.expect_ok(
+        "create_post",
+        content="a" * 141,
+        account_ids=["x @harborcafe", "instagram", "threads"],
+        media_urls=["https://example.com/a.jpg?x=1", "https://example.com/#b", f"https://example.com/{'c' * 81}"],
+        thread=["t" * 141, "Third"],
+        platform_data={"pinterest": {"board_id": "7"}, "tiktok": choices, "o" * 31: "v" * 101},
+    )
+    files = ["a.jpg", "https://example.com/#b", "c" * 79 + "…"]
+    assert text == (
+        f"Draft saved: {data['post_id']} for twitter @harborcafe, instagram @harbor.cafe and threads @threads, with 3 media files, as "
+        "a thread of 3. Drafts are never published; reschedule_post sets a time, delete_post removes it.\n"
+        f"Text: «{'a' * 139}…» (twitter 141 of 280 characters, instagram 141 of 2200 characters, threads 141 of 500 characters).\n"
+        f"Media: 3 files in this order, a carousel on instagram and threads: «{files[0]}», «{files[1]}», «{files[2]}».\n"
+        f"Thread post 2: «{'t' * 139}…» (141 of 280 characters).\n"
+        "Thread post 3: «Third» (5 of 280 characters).\n"
+        "Choices for pinterest: board_id «7».\n"
+        f"Choices for tiktok: privacy «SELF_ONLY», allow_comments yes, allow_duet no, {'n' * 29}… «[1]».\n"
+        f"Choices for {'o' * 29}…: «{'v' * 99}…».\n"
+        f"Warning: platform_data.{'o' * 31} is not documented and is sent as it is; documented: tiktok, pinterest.\n"
+        "Warning: Instagram: threads are for X only; this platform gets content without the thread.\n"
+        "Warning: Threads: threads are for X only; this platform gets content without the thread.\n"
+        "Sandbox: nothing here becomes public."
+    )
+    assert data["text"] == "a" * 139 + "…"
+    assert data["characters"] == {"twitter": 141, "instagram": 141, "threads": 141}
+    assert data["media"] == files
+    assert data["thread"] == [{"text": "t" * 139 + "…", "characters": 141}, {"text": "Third", "characters": 5}]
+    assert data["platform_data"] == {"pinterest": {"board_id": "7"}, "tiktok": choices, "o" * 31: "v" * 101}
+
+
+async def test_files_are_a_carousel_only_where_they_are(empty_agent):
+    """LinkedIn shows them in another way."""
+    urls = [f"https://example.com/{name}.jpg" for name in "ab"]
+    text, _ = await empty_agent.expect_ok("create_post", content="Two", platforms=["linkedin"], media_urls=urls)
+    assert text.splitlines()[2] == "Media: 2 files in this order: «a.jpg», «b.jpg»."
+
+
+async def test_applied_plan_shows_each_post_in_one_line(empty_agent):
+    """With its length on each platform."""
+    posts = [
+        {
+            "content": "a" * 81,
+            "account_ids": ["x @harborcafe", "linkedin"],
+            "media_urls": ["https://example.com/a.jpg?x=1", f"https://example.com/{'c' * 81}"],
+            "thread": ["t" * 81, "Third"],
+            "platform_data": {"o" * 31: "v", "p": "q"},
+        },
+        {"content": "One", "account_ids": ["linkedin"]},
+    ]
+    _, plan = await empty_agent.expect_ok("plan_posts", posts=posts)
+    _, done = await empty_agent.expect_ok("apply_plan", plan_id=plan["plan_id"])
+    assert [step["contents"] for step in done["steps"]] == [
+        (
+            f"«{'a' * 79}…» (81 of 280 on twitter, 81 of 3000 on linkedin), part 2 «{'t' * 79}…» (81 of 280 on twitter), part 3 «Third» "
+            f"(5 of 280 on twitter), 2 media files «a.jpg», «{'c' * 79}…», choices for «{'o' * 29}…», «p»"
+        ),
+        "«One» (3 of 3000 on linkedin)",
+    ]
+
+
+async def test_question_shows_the_whole_post(connect_agent):
+    """The user agrees to all that becomes public."""
+    post = {"content": "a" * 280, "thread": ["Two\nlines", "Three"], "scheduled_at": "2026-11-24T09:10"}
+    post["media_urls"] = ["https://example.com/a.jpg?x=1", "https://example.com/b.jpg"]
+    async with connect_agent(answer=True, demo_posts=False) as agent:
+        await agent.expect_ok("create_post", **post, account_ids=["x @harborcafe"])
+    assert agent.questions == [
+        (
+            "Schedule this post for Tue 24 Nov 2026 09:10 Europe/Paris (08:10Z), in 8 min, on twitter @harborcafe, with 2 media files, as "
+            "a thread of 3?\n"
+            f"│ {'a' * 280}\n"
+            "Thread part 2:\n│ Two\n│ lines\nThread part 3:\n│ Three\nMedia:\n│ https://example.com/a.jpg?x=1\n│ https://example.com/b.jpg"
+        )
+    ]
+
+
 async def test_check_finds_every_problem_in_one_call(empty_agent):
     """A wrong time doesn't hide a wrong account."""
     data = await check_post(
@@ -105,6 +190,24 @@ async def test_now_is_the_nearest_minute_and_a_retry_creates_no_second_post(empt
         "create_post", content="Open now", platforms=["linkedin"], scheduled_at="NOW"
     )
     assert (again["outcome"], again["post_id"]) == ("already_created", data["post_id"])
+
+
+@pytest.mark.parametrize(("seconds", "time"), [(0, "09:04"), (55, "09:04"), (56, "09:05")])
+async def test_now_is_a_whole_minute_at_least_65_seconds_away(empty_agent, clock, seconds, time):
+    """The API takes nothing that is less than 60 s away, and the request takes a while."""
+    clock.move(seconds)
+    _, data = await empty_agent.expect_ok("create_post", content="Now", platforms=["linkedin"], scheduled_at=" Now ")
+    assert data["scheduled_at"] == f"2026-11-24T{time}:00+01:00"
+
+
+@pytest.mark.parametrize(("minutes", "outcome"), [(9, "already_created"), (10, "created")])
+async def test_retry_for_now_counts_for_ten_minutes(empty_agent, clock, minutes, outcome):
+    """Later it is another post."""
+    post = {"content": "Open now", "platforms": ["linkedin"], "scheduled_at": "now"}
+    await empty_agent.expect_ok("create_post", **post)
+    clock.move(minutes * 60)
+    _, again = await empty_agent.expect_ok("create_post", **post)
+    assert again["outcome"] == outcome
 
 
 async def test_confirmation_of_now_stays_valid_while_time_passes(connect_agent, clock):

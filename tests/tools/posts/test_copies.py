@@ -41,6 +41,11 @@ async def test_parts_that_the_api_does_not_show_are_a_warning(connect_agent):
     async with connect_agent(demo_posts=False, through=show_promised) as agent:
         _, old = await agent.expect_ok("create_post", content="One", account_ids=["linkedin"])
         _, data = await agent.expect_ok("create_post", copy_of=old["post_id"], content="Two", platforms=["linkedin"])
+        parts = {"thread": ["Three"], "account_ids": ["x @harborcafe"]}
+        _, given = await agent.expect_ok("create_post", copy_of=old["post_id"], **parts)
+    assert given["warnings"] == [
+        f"The API doesn't show the platform_data of {old['post_id']}, so the copy has none.",
+    ]
     names = ("thread", "platform_data")
     assert data["warnings"] == [
         f"The API doesn't show the {name} of {old['post_id']}, so the copy has none." for name in names

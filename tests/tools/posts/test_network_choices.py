@@ -317,3 +317,115 @@ async def test_time_that_passes_while_options_are_read_sends_nothing(connect_age
         words = await agent.expect_error("create_post", **make_clip() | {"scheduled_at": "2026-11-24T09:07"})
         assert "is less than 60 s away" in words
         assert agent.list_posts() == []
+
+
+MANY = [{"id": f"b{number}", "name": f"Board {number}"} for number in range(1, 23)]
+FIRST_20 = ", ".join(f"«Board {number}» (b{number})" for number in range(1, 21))
+
+
+@pytest.mark.parametrize(
+    ("boards", "board", "error"),
+    [
+        (MANY, "x" * 61, f"no board is named «{'x' * 59}…». Boards: {FIRST_20} and 2 more. Pass one of their ids as board."),
+        (MANY[:20], "Garden", f"no board is named «Garden». Boards: {FIRST_20}. Pass one of their ids as board."),
+        ([], "Garden", "no board is named «Garden». Boards: none. Pass one of their ids as board."),
+        (
+            MANY,
+            "board",
+            f"«board» matches 22 boards: {FIRST_20} and 2 more. Ask the user which, and pass its id as board.",
+        ),
+        (
+            404,
+            "x" * 61,
+            (
+                f"the board «{'x' * 59}…» can't be looked up: no Pinterest account is connected (404); the API said «Pinterest is not "
+                f"{'o' * 142}…». Pass its id as board_id."
+            ),
+        ),
+        (
+            500,
+            "Garden",
+            (
+                "the board «Garden» can't be looked up: the API, or a gateway before it, failed (500). API said: «Not here.». Pass its "
+                "id as board_id."
+            ),
+        ),
+    ],
+)  # fmt: skip
+async def test_board_that_is_not_found_is_explained(connect_agent, boards, board, error):
+    """With at most twenty boards to choose from."""
+
+    def refuse(app):
+        async def instead(scope, receive, send):
+            if scope["path"] != "/api/integrations/pinterest/boards":
+                await app(scope, receive, send)
+            elif boards == 404:
+                await send_reply(send, 404, {"success": False, "message": f"Pinterest is not {'o' * 144}"})
+            else:
+                await send_reply(send, 500 if boards == 500 else 200, {"boards": boards, "message": "Not here."})
+
+        return instead
+
+    async with connect_agent(through=refuse, demo_posts=False) as agent:
+        _, data = await agent.expect_ok("check_post", **make_pin(board))
+    assert data["errors"] == [f"Pinterest: {error}"]
+
+
+FULL = {
+    "privacy_level_options": ["PUBLIC_TO_EVERYONE", "SELF_ONLY"],
+    "commentDisabled": True,
+    "duetDisabled": True,
+    "stitchDisabled": False,
+    "maxVideoPostDurationSec": 60,
+}
+
+
+@pytest.mark.parametrize(
+    ("creator", "offered"),
+    [
+        (FULL, "privacy PUBLIC_TO_EVERYONE or SELF_ONLY; stitch as its owner chooses; comments and duet disabled; videos of at most 60 s"),
+        ({"privacy_level_options": ["SELF_ONLY"]}, "privacy SELF_ONLY"),
+        ({"commentDisabled": False, "duetDisabled": False}, "comments and duet as its owner chooses"),
+        ({"maxVideoPostDurationSec": 600}, "videos of at most 600 s"),
+    ],
+)  # fmt: skip
+async def test_account_that_offers_less_is_described_as_far_as_known(connect_agent, creator, offered):
+    replies = {"/integrations/tiktok/creator-info": {"creatorInfo": creator}}
+    async with connect_agent(through=answer_reads(replies), demo_posts=False) as agent:
+        text, _ = await agent.expect_ok("tiktok_options")
+        post = {"content": "Buns", "platforms": ["tiktok"], "media_urls": [CLIP]}
+        _, data = await agent.expect_ok("check_post", **post)
+    assert text.endswith(f": {offered}.")
+    assert f"TikTok: tiktok @harbor.cafe offers {offered}." in data["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("creator", "choices", "errors"),
+    [
+        (
+            FULL,
+            {"privacy": "FOLLOWER_OF_CREATOR", "allow_comments": True, "allow_duet": False, "allow_stitch": True},
+            [
+                ("TikTok: tiktok @harbor.cafe doesn't offer the privacy «FOLLOWER_OF_CREATOR». It offers PUBLIC_TO_EVERYONE, SELF_ONLY; "
+                "ask its owner which."),
+                "TikTok: comments is disabled on tiktok @harbor.cafe. Pass allow_comments false, if its owner agrees.",
+                "TikTok: tiktok @harbor.cafe takes videos of at most 60 s; media_urls entry 2 has 61 s. Shorten it.",
+            ],
+        ),
+        ({}, {}, []),
+        (FULL | {"maxVideoPostDurationSec": None}, {"allow_comments": False, "allow_duet": True}, [
+            "TikTok: duet is disabled on tiktok @harbor.cafe. Pass allow_duet false, if its owner agrees."
+        ]),
+    ],
+)  # fmt: skip
+async def test_choices_are_compared_with_what_is_known_of_the_account(connect_agent, creator, choices, errors):
+    """Pictures have no length, and neither has a file that wasn't uploaded here."""
+    replies = {"/integrations/tiktok/creator-info": {"creatorInfo": creator}}
+    async with connect_agent(through=answer_reads(replies), demo_posts=False) as agent:
+        facts = agent.runtime.app.ledger.media_facts
+        await facts.remember(PHOTO, MediaFacts("image/jpeg", 9_000, 720, 1280, 99.0))
+        await facts.remember(CLIP, MediaFacts("video/mp4", 9_000_000, 720, 1280, 60.6))
+        post = make_clip(**choices)
+        post["media_urls"] = [PHOTO, CLIP, "https://example.com/b.mp4"]
+        _, data = await agent.expect_ok("check_post", **post)
+    assert [error for error in data["errors"] if "tiktok @harbor.cafe" in error] == errors
