@@ -192,7 +192,7 @@ TESTS = {
     "transports/http/oauth": ("tests/transports/http/test_oauth.py",),
     "transports/http/tenants": ("tests/transports/http/test_tenants.py",),
     "transports/http/jwks": ("tests/transports/http/test_jwks.py", "tests/transports/http/test_oauth.py"),
-    "transports/stdio": ("tests/transports/stdio/test_stdio.py", "tests/transports/stdio/test_handshake.py"),
+    "transports/stdio": tuple(f"tests/transports/stdio/test_{name}.py" for name in ("streams", "stdio", "handshake")),
     "transports/stdio/handshake": tuple(
         f"tests/transports/stdio/test_{name}.py" for name in ("handshake", "handshake_key")
     ),

@@ -119,6 +119,13 @@ async def test_repeated_header_is_refused(start_server, name, value):
     assert refused == (400, f"The request has two headers {name}.")
 
 
+async def test_other_headers_may_be_repeated(web):
+    """Each proxy may add one."""
+    accepted = make_accepted_request()
+    added = [(b"x-forwarded-for", b"10.0.0.1"), (b"x-forwarded-for", b"10.0.0.2")]
+    assert (await send_raw_request(web, headers=[*accepted["headers"], *added], body=accepted["body"]))[0] == 200
+
+
 async def test_two_declared_lengths_are_refused(web):
     """Each of them alone is accepted."""
     accepted = make_accepted_request()

@@ -2,44 +2,20 @@
 
 import asyncio
 import os
-import selectors
 import signal
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
 from tests.support.windows import needs_parents
+from tests.transports.stdio.quick_time import run_quickly
 from ttp_mcp.process import CONSOLE_CLOSED
 from ttp_mcp.transports.stdio import shutdown as shutdowns
 from ttp_mcp.transports.stdio.shutdown import Shutdown
 
 DRAIN = 10
 PARENT_ENDED = "The process that started this server has ended; shutting down."
-
-
-class QuickSelector(selectors.DefaultSelector):
-    """Never waits: the time that it would wait for passes at once."""
-
-    now = 0.0
-
-    def select(self, timeout=None):
-        """Return what is ready."""
-        ready = super().select(0)
-        if not ready and timeout:
-            self.now += timeout
-        return ready
-
-
-class QuickLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time begins at 0."""
-
-    def __init__(self):
-        self.selector = QuickSelector()
-        super().__init__(self.selector)
-
-    def time(self):
-        """Return the time."""
-        return self.selector.now
 
 
 class Session:
@@ -64,14 +40,13 @@ class Session:
         return self.shutdown.is_complete(**{"unread": False, **more})
 
 
-def run_quickly(test):
+def run_session(test):
     """Run a coroutine function with a session."""
 
     async def run():
         await test(Session())
 
-    with asyncio.Runner(loop_factory=QuickLoop) as runner:
-        runner.run(run())
+    run_quickly(run)
 
 
 @pytest.mark.requirement("stdio.drain")
@@ -106,7 +81,7 @@ def test_shutdown_waits_for_what_its_reason_allows(reason, left, seconds):
         session.shutdown.unanswered.clear()
         assert session.is_complete()
 
-    run_quickly(wait)
+    run_session(wait)
 
 
 @pytest.mark.requirement("stdio.signals")
@@ -124,7 +99,7 @@ def test_response_gets_half_a_second_after_the_last_write():
             await asyncio.sleep(0.125)
         assert session.is_complete()
 
-    run_quickly(wait)
+    run_session(wait)
 
 
 @pytest.mark.requirement("stdio.drain")
@@ -139,7 +114,7 @@ def test_writes_are_abandoned_and_then_the_process_exits(monkeypatch, caplog, un
         await asyncio.sleep(60)
         assert session.events == [(12, "abandon"), (13.25, f"exit {min(unresolved, 1)}")]
 
-    run_quickly(wait)
+    run_session(wait)
     assert caplog.messages == [f"exited after 10 s with {unresolved} writes without an outcome"]
 
 
@@ -163,7 +138,7 @@ def test_later_reason_may_only_shorten_the_shutdown(monkeypatch, second, seconds
         await asyncio.sleep(60)
         assert session.events == expected
 
-    run_quickly(wait)
+    run_session(wait)
 
 
 @pytest.mark.requirement("stdio.end-of-input")
@@ -179,7 +154,7 @@ def test_questions_to_the_client_fail_once_the_shutdown_begins(reason):
         shutdown.note_asked("late")
         assert (shutdown.asked, [*shutdown.closed], shutdown.changed.is_set()) == (set(), ["early", "late"], True)
 
-    run_quickly(ask)
+    run_session(ask)
 
 
 @contextmanager
@@ -203,7 +178,7 @@ def test_end_of_the_parent_is_noticed_within_the_interval(monkeypatch, caplog):
             await asyncio.sleep(6)
             assert (session.shutdown.reason, caplog.messages) == ("signal", [PARENT_ENDED])
 
-    run_quickly(wait)
+    run_session(wait)
 
 
 @needs_parents
@@ -226,8 +201,25 @@ def test_end_of_the_parent_changes_nothing_once_the_session_ends(monkeypatch, ca
             assert idle.shutdown.reason is None
             assert session.events == idle.events == []
 
-    run_quickly(wait)
+    run_session(wait)
     assert caplog.messages == []
+
+
+@pytest.mark.requirement("stdio.parent")
+def test_parent_is_not_watched_on_windows(monkeypatch):
+    """Its number never changes there, and finding it takes a snapshot of all processes."""
+
+    async def wait(session):
+        asked = []
+        monkeypatch.setattr(shutdowns, "handle_signals", lambda _: nullcontext())
+        monkeypatch.setattr(os, "getppid", lambda: asked.append(1))
+        monkeypatch.setattr(sys, "platform", "win32")
+        with session.shutdown.watch_process():
+            await asyncio.sleep(60)
+        monkeypatch.undo()
+        assert asked == []
+
+    run_session(wait)
 
 
 @pytest.mark.requirement("stdio.signals")
@@ -242,7 +234,7 @@ def test_first_signal_begins_the_shutdown_and_the_second_exits():
             await asyncio.sleep(0.125)
             assert [word for _, word in session.events] == ["exit 130"]
 
-    run_quickly(wait)
+    run_session(wait)
 
 
 @pytest.mark.requirement("stdio.signals")
@@ -254,7 +246,7 @@ def test_signal_after_the_end_of_input_does_not_exit_at_once():
             await asyncio.sleep(0.125)
             assert (session.shutdown.reason, session.events) == ("signal", [])
 
-    run_quickly(wait)
+    run_session(wait)
 
 
 @pytest.mark.requirement("stdio.drain")
@@ -277,4 +269,4 @@ def test_closed_console_leaves_four_seconds(monkeypatch):
             await asyncio.sleep(60)
         assert session.events == [(3, "abandon"), (4.25, "exit 0")]
 
-    run_quickly(wait)
+    run_session(wait)

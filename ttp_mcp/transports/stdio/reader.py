@@ -94,7 +94,6 @@ class Reader(Stream):
     def _drop_lines(self) -> None:
         """Forget what was read and isn't begun."""
         self._lines.clear()
-        self._part.clear()
 
     async def _read(self) -> None:
         if self._writer.unread_bytes > self._unread_bytes:

@@ -108,7 +108,7 @@ class Writer(Stream):
             self._discard()
             self._shutdown.begin("output broken")
             return
-        self.unread_bytes = max(0, self.unread_bytes - size)
+        self.unread_bytes -= size
         if not self.unread_bytes:
             self._flushed.set()
 
