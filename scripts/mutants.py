@@ -182,7 +182,7 @@ TESTS = {
         "tests/transports/http/test_auth.py",
         "tests/transports/http/test_health_and_metrics.py",
     ),
-    "transports/http/run": ("tests/transports/http/test_run.py",),
+    "transports/http/run": tuple(f"tests/transports/http/test_{name}.py" for name in ("shutdown", "run")),
     "transports/http/sse": tuple(f"tests/transports/http/test_{name}.py" for name in ("app", "run")),
     "transports/http/timeouts": ("tests/transports/http/test_run.py",),
     "transports/http/auth": tuple(

@@ -8,8 +8,8 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 
+from tests.support.quick_time import run_quickly
 from tests.support.windows import needs_parents
-from tests.transports.stdio.quick_time import run_quickly
 from ttp_mcp.process import CONSOLE_CLOSED
 from ttp_mcp.transports.stdio import shutdown as shutdowns
 from ttp_mcp.transports.stdio.shutdown import Shutdown

@@ -10,12 +10,11 @@ import mcp_types as types
 import pytest
 from mcp.shared.message import SessionMessage
 
+from tests.support.quick_time import run_quickly
 from tests.support.windows import waits_for_pipes
-from tests.transports.stdio.quick_time import run_quickly
 from ttp_mcp.transports.stdio.reader import Reader
 from ttp_mcp.transports.stdio.shutdown import Shutdown
 from ttp_mcp.transports.stdio.threads import ReadAhead, WriteBehind
-from ttp_mcp.transports.stdio.transport import _NoWrites
 from ttp_mcp.transports.stdio.writer import Writer
 
 pytestmark = waits_for_pipes
@@ -23,6 +22,15 @@ pytestmark = waits_for_pipes
 LINE_BYTES = 1000
 UNREAD_BYTES = 2000
 ERROR = types.ErrorData(code=-32603, message="No")
+
+
+class NoWrites:
+    """Writes of a server that only reads."""
+
+    count = unresolved = 0
+
+    async def abandon(self):
+        """Nothing to abandon."""
 
 
 class Streams:
@@ -37,7 +45,7 @@ class Streams:
             os.set_blocking(fd, False)
         self.loop = asyncio.get_running_loop()
         self.left = []
-        self.shutdown = Shutdown(_NoWrites(), 10, self.left.append)
+        self.shutdown = Shutdown(NoWrites(), 10, self.left.append)
         self.writer = Writer(self.output_fd, self.shutdown, threads=False, handshake=None)
         self.reader = Reader(
             self.input_fd, LINE_BYTES, UNREAD_BYTES, self.writer, self.shutdown, threads=False, handshake=None
