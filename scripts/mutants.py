@@ -104,6 +104,7 @@ TESTS = {
         f"tests/ledger/store/test_{name}.py" for name in ("every_store", "outages", "urls")
     ),
     "ledger/store/sqlite": ("tests/ledger/store/test_sqlite.py", "tests/ledger/store/test_every_store.py"),
+    "media/files": ("tests/media/test_files.py", "tests/media/test_macos.py"),
     "media/images": tuple(f"tests/media/test_{name}.py" for name in ("pictures", "metadata", "probe")),
     "media/metadata": ("tests/media/test_metadata.py", "tests/media/test_probe.py"),
     "media/movies": tuple(f"tests/media/test_{name}.py" for name in ("movies", "metadata", "probe")),

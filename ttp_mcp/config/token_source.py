@@ -38,7 +38,7 @@ class Credential:
 _EMPTY_FILE = "TTP_API_TOKEN_FILE names an empty file."
 
 
-def find_credential(environ: Mapping[str, str], api_url: str | None = None, *, with_login: bool = False) -> Credential:
+def find_credential(environ: Mapping[str, str], api_url: str | None, *, with_login: bool) -> Credential:
     """Return the token from the first source that has one. A source with something unusable is not skipped.
 
     Args:

@@ -192,7 +192,8 @@ def _is_same_or_above(folder: Path, below: Path) -> bool:
 def _is_same(one: Path, other: Path) -> bool:
     with suppress(OSError):
         return one.samefile(other)
-    return one == other
+    # The allowed folder exists, so what can't be looked up is another one.
+    return False
 
 
 def _split_path(typed: str, allowed: list[tuple[Path, Path]], system: System) -> tuple[list[Path], list[str]]:
