@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+import zoneinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -295,6 +296,8 @@ def test_path_is_absolute_and_without_variables(name, value):
         ("TTP_TOOLSETS", "all", "toolsets", None),
         ("TTP_TOOLSETS", "ALL", "toolsets", None),
         ("TTP_TOOLSETS", "posts,all", "toolsets", None),
+        ("TTP_TOOLSETS", ",".join((*config.TOOLSETS, "all")), "toolsets", None),
+        ("TTP_TOOLSETS", ",".join(config.TOOLSETS), "toolsets", config.TOOLSETS),
         ("TTP_TOOLSETS", "Posts, 'media'", "toolsets", ("posts", "media")),
         ("TTP_TIMEZONE", "europe/PARIS", "zone", ZoneInfo("Europe/Paris")),
         ("TTP_MEDIA_DIRS", f'"{DRIVE}/a b"{os.pathsep}"{DRIVE}/c"{os.pathsep}', "media_dirs", FOLDERS),
@@ -322,6 +325,18 @@ def test_value_that_is_clear_is_understood(name, value, field, read):
     settings = read_outcome(name, value)
     assert not isinstance(settings, str)
     assert getattr(settings, field) == read
+
+
+@pytest.mark.requirement("config.values")
+def test_zone_whose_file_is_damaged_is_refused(tmp_path):
+    (tmp_path / "Mars").mkdir()
+    (tmp_path / "Mars" / "Base").write_bytes(b"TZif?")
+    zoneinfo.reset_tzpath([tmp_path])
+    try:
+        with pytest.raises(SettingProblem, match="^TTP_TIMEZONE must be an IANA time zone"):
+            load_settings({"TTP_TIMEZONE": "Mars/Base"})
+    finally:
+        zoneinfo.reset_tzpath()
 
 
 @pytest.mark.requirement("config.odd-values")

@@ -881,8 +881,8 @@ REMOVED: dict[str, Removal] = {
         "tests/media/test_files.py::test_hidden_file_is_not_read",
     ),
     "own time of a file that changed": Removal(
-        "media.files:_identify_file",
-        replace_constant(lambda found: (found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev, found.st_nlink)),
+        "media.files:_identify_state",
+        replace_constant(lambda found: (found.st_size, found.st_mtime_ns, found.st_nlink)),
         "tests/media/test_files.py::test_change_that_leaves_size_and_time_is_noticed",
     ),
     "cleaning of a fenced text": Removal(

@@ -50,7 +50,7 @@ class OpenFile:
     def adopt(cls, descriptor: int, name: str) -> "OpenFile":
         """Use an open file, which is closed with the result; `name` may be any text."""
         found = os.fstat(descriptor)
-        return cls(descriptor, _shorten_name(name), found.st_size, _identify_file(found))
+        return cls(descriptor, _shorten_name(name), found.st_size, _identify_state(found))
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Read bytes from an offset; fewer than asked for only at the end.
@@ -66,7 +66,7 @@ class OpenFile:
 
     def is_unchanged(self) -> bool:
         """Check that the file was not written to, replaced or removed since it was opened."""
-        return _identify_file(os.fstat(self.descriptor)) == self._found
+        return _identify_state(os.fstat(self.descriptor)) == self._found
 
     def copy(self) -> Self:
         """Return the same file on a descriptor of its own, for a thread that may outlive this one."""
@@ -300,8 +300,8 @@ def _find_problem(found: os.stat_result) -> tuple[str, str] | None:
     return None
 
 
-def _identify_file(found: os.stat_result) -> tuple[int, ...]:
-    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, found.st_nlink)
+def _identify_state(found: os.stat_result) -> tuple[int, ...]:
+    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_nlink)
 
 
 def _shorten_name(name: str) -> str:
