@@ -1,6 +1,7 @@
 """Settings: what is accepted, what is refused, and that nothing is given away."""
 
 import errno
+import importlib.resources
 import logging
 import os
 import sys
@@ -327,13 +328,29 @@ def test_value_that_is_clear_is_understood(name, value, field, read):
     assert getattr(settings, field) == read
 
 
+@pytest.mark.requirement("config.odd-values")
+def test_zone_has_its_own_case_where_the_file_system_ignores_it(tmp_path, monkeypatch):
+    """As on macOS, which would find its file by any spelling."""
+    data = (importlib.resources.files("tzdata") / "zoneinfo" / "Asia" / "Tokyo").read_bytes()
+    for name in ("Asia/Tokyo", "asia/TOKYO"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(data)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("ttp_mcp.config.settings.available_timezones", lambda: {"Asia/Tokyo"})
+    zoneinfo.reset_tzpath([tmp_path])
+    try:
+        assert load_settings({"TTP_TIMEZONE": "asia/TOKYO"}).zone.key == "Asia/Tokyo"
+    finally:
+        zoneinfo.reset_tzpath()
+
+
 @pytest.mark.requirement("config.values")
 def test_zone_whose_file_is_damaged_is_refused(tmp_path):
     (tmp_path / "Mars").mkdir()
     (tmp_path / "Mars" / "Base").write_bytes(b"TZif?")
     zoneinfo.reset_tzpath([tmp_path])
     try:
-        with pytest.raises(SettingProblem, match="^TTP_TIMEZONE must be an IANA time zone"):
+        with pytest.raises(SettingProblem, match=r"^TTP_TIMEZONE must be an IANA time zone"):
             load_settings({"TTP_TIMEZONE": "Mars/Base"})
     finally:
         zoneinfo.reset_tzpath()
@@ -600,6 +617,16 @@ def test_token_file_of_others_is_read_and_warned_of(tmp_path, caplog, mode, warn
     assert settings.token is not None
     warning = "The file that TTP_API_TOKEN_FILE names can be read by other users. Run: chmod 600 FILE"
     assert [record.getMessage() for record in caplog.records] == [warning] * warned
+
+
+@pytest.mark.requirement("config.token")
+def test_warning_names_each_group_that_may_read_the_token_file(tmp_path, caplog, monkeypatch):
+    """As on Windows."""
+    (tmp_path / "token").write_text(TEXT)
+    monkeypatch.setattr("ttp_mcp.config.token_source.find_other_readers", lambda _: ["Everyone", "Users"])
+    load_settings({"TTP_API_TOKEN_FILE": str(tmp_path / "token")})
+    (message,) = caplog.messages
+    assert message.startswith("The file that TTP_API_TOKEN_FILE names can be read by Everyone, Users. Run: ")
 
 
 @pytest.mark.requirement("config.token")
