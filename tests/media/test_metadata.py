@@ -450,5 +450,5 @@ def test_extension_follows_the_type(prepare_upload, name, content, sent_as):
 def test_segment_length_below_its_minimum_ends_the_reading(prepare_upload):
     """Such a length doesn't even cover itself."""
     for length in (b"\0\0", b"\0\1"):
-        with pytest.raises(FileRefused):
+        with pytest.raises(FileRefused, match="has no readable picture size"):
             prepare_upload("a.jpg", build_jpeg()[:2] + b"\xff\xe1" + length + struct.pack(">I", 1))

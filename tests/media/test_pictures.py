@@ -113,14 +113,14 @@ def test_jpeg_with_other_bytes_between_its_segments_is_refused(odd):
         (build_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0GPSLatitude"), ["the place"]),
         (build_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0GPSLatitud"), []),
         (build_segment(0xE1, b"another form of XMP\0GPSLatitude"), ["the place"]),
-        (build_segment(0xE2, b"ICC_PROFILE\0" + CITY), []),
+        (build_segment(0xE2, b"ICC_PROFILE\0GPSLatitude" + CITY), []),
     ],
 )
 def test_metadata_of_a_jpeg_is_searched_up_to_its_last_byte(metadata, private):
     """And no further: a comment after it is another segment."""
-    comment = build_segment(0xFE, AUTHOR + b"e")
-    sent = build_jpeg(*([] if private else [metadata]), comment)
-    assert upload(build_jpeg(metadata, comment), "a.jpg") == (private, sent)
+    first, comment = build_segment(0xDB, bytes(65)), build_segment(0xFE, AUTHOR + b"e")
+    sent = build_jpeg(first, *([] if private else [metadata]), comment)
+    assert upload(build_jpeg(first, metadata, comment), "a.jpg") == (private, sent)
 
 
 @pytest.mark.requirement("uploads.shape")
