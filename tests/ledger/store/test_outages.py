@@ -396,6 +396,16 @@ async def test_key_that_is_not_text_is_reported_as_damage(postgresql_url: str, s
     await state.aclose()
 
 
+@pytest.mark.requirement("state.url")
+async def test_encoding_of_the_url_does_not_count(postgresql_url: str, scope: str) -> None:
+    """With that of some old databases, versions would be bytes and equal none of ours."""
+    state = open_postgresql(f"{postgresql_url}&client_encoding=sql_ascii")
+    put = make_put("é", "é")
+    await state.commit(scope, [put], NOW)
+    assert await state.commit(scope, [make_put("é", expected=put.version)], NOW) == "done"
+    await state.aclose()
+
+
 @pytest.mark.requirement("state.outage")
 async def test_password_is_never_shown(open_store: Open, state_url: str | None) -> None:
     """Not even in a debugger's view of the store."""

@@ -265,6 +265,27 @@ async def test_refusal_of_a_new_file_by_sqlite_is_retried(tmp_path: Path, monkey
     holder.close()
 
 
+@pytest.mark.requirement("state.faults")
+async def test_new_file_on_a_full_disk_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only another process is waited for."""
+
+    class Full(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if "journal_mode" in sql:
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            return super().execute(sql, *values)
+
+    def refuse_to_sleep(seconds: float) -> None:
+        raise AssertionError(seconds)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Full))
+    monkeypatch.setattr(sqlite_module.time, "sleep", refuse_to_sleep)
+    with pytest.raises(LedgerProblem, match="the disk is full"):
+        await SqliteStore(tmp_path).commit("s", [make_put("a")], NOW)
+
+
 @pytest.mark.requirement("state.shared")
 async def test_commit_waits_for_another_process_and_sees_its_commit(tmp_path: Path) -> None:
     """Expectations are checked after the wait."""
@@ -412,6 +433,24 @@ async def test_damaged_file_is_reported_and_left_alone(tmp_path: Path) -> None:
     assert await state.commit("s", [make_put("a", 1)], NOW) == "done"
     assert await read_values(state, "a") == {"a": 1}
     await state.aclose()
+
+
+@pytest.mark.requirement("state.not-ours")
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("at", 2**62), ("at", "noon"), ("value", "{"), ("value", "[1]"), ("value", "[" * 100_000)],
+    ids=["a time beyond any date", "no time", "no JSON", "no object", "too deep"],
+)
+async def test_unreadable_entry_is_reported_as_damage(state: SqliteStore, column: str, value: int | str) -> None:
+    """It isn't reported as a bug, and it isn't taken for a missing one."""
+    await state.commit("s", [make_put("a", 1)], NOW)
+    await state.aclose()
+    db = sqlite3.connect(state.path, isolation_level=None)
+    db.execute(f"UPDATE entries SET {column} = ?", (value,))
+    db.close()
+
+    with pytest.raises(LedgerProblem, match="it is damaged, an entry can't be read"):
+        await read_values(state, "a")
 
 
 @pytest.mark.requirement("state.faults")
