@@ -122,7 +122,11 @@ TESTS = {
         "tests/server/test_reconnect.py",
         "tests/transports/http/test_app.py",
     ),
-    "server/elicitation": ("tests/server/test_elicitation.py", "tests/toolkit/test_confirmation.py"),
+    "server/elicitation": (
+        "tests/server/test_elicitation.py",
+        "tests/server/test_reconnect.py",
+        "tests/toolkit/test_confirmation.py",
+    ),
     "text": ("tests/test_text.py",),
     "times": ("tests/test_times.py",),
     "toolkit/arguments": ("tests/toolkit/test_arguments.py", "tests/toolkit/test_ranges.py"),

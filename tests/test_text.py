@@ -369,6 +369,8 @@ def test_text_that_cannot_be_published_has_a_reason(text, problems):
         ("pαypal", [SCRIPTS]),
         ("раγраl", [SCRIPTS]),
         ("p1_é漢", []),
+        # A numeral of ancient Greek isn't a letter.
+        ("p\U00010140", []),
         # Letters without a name of their own.
         ("p\U00017000", []),
         (r"Line one\nLine two", [NEWLINE]),

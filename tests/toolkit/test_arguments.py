@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from ttp_mcp.toolkit.arguments import ArgumentProblem, read_arguments
+from ttp_mcp.toolkit.arguments import ArgumentProblem, ToolObject, read_arguments
 from ttp_mcp.toolkit.models import ToolInput
 from ttp_mcp.tools import TOOLSETS
 
@@ -136,6 +136,7 @@ KNOWN = "account_ids, allow_duplicate, content, copy_of, media_urls, platform_da
         ("create_post", {"thread": {"a": 1}}, "thread must be a list"),
         ("create_post", {"thread": ' ["a", "b"'}, "thread must be a list"),
         ("create_post", {"thread": '{"a": "b"'}, "thread must be a list"),
+        ("create_post", {"thread": "[" * 100_000}, "thread must be a list"),
         ("create_post", {"zzz": 1, "content": 7}, f"unknown argument zzz (known are {KNOWN}); content must be text"),
         ("create_post", {"thread": ["a\udfff", "b\0"], "platform_data": {"a": float("nan")}}, (
             f"thread.0 {UNICODE}; thread.1 must not hold a NUL character; platform_data {NUMBER}"
@@ -159,6 +160,7 @@ KNOWN = "account_ids, allow_duplicate, content, copy_of, media_urls, platform_da
         ("delete_post", {"post_id": "x", "confirmation": "y"}, "unknown argument confirmation (known are post_id)"),
         ("delete_post", {"post_id": None}, "post_id must be text"),
         ("delete_post", {}, "post_id is required"),
+        ("plan_posts", {"posts": None}, "posts must be a list"),
         ("plan_posts", {"posts": [7]}, "posts.0 must be an object"),
         ("plan_posts", {"posts": "words"}, "posts.0 must be an object"),
     ],
@@ -179,6 +181,7 @@ def test_every_argument_that_breaks_a_rule_is_named_with_it(tool, arguments, pro
         ("create_post", {"thread": '["a", "b"]', "mediaUrls": '"https://a.example"'}, {
             "thread": ["a", "b"], "media_urls": ['"https://a.example"'],
         }),
+        ("create_post", {"content": '{"a": 1}'}, {"content": '{"a": 1}'}),
         ("create_post", {"platform_data": '{"tiktok": {"a": 1.5}}'}, {"platform_data": {"tiktok": {"a": 1.5}}}),
         ("create_post", {"thread": "null", "platforms": [["null"], ""]}, {"thread": ["null"]}),
         ("list_posts", {"status": "draft,, failed", "order": " SOONEST", "limit": "7"}, {
@@ -197,16 +200,28 @@ def test_arguments_are_read_from_other_spellings_and_forms(tool, arguments, read
 def test_arguments_of_a_new_tool_are_read_like_those_of_the_others():
     """By the types of its fields, and with a rule for each of them."""
 
+    class Part(ToolObject):
+        words: list[str]
+
     class OwnInput(ToolInput):
         two_long_words: list[str]
         order: Literal["first", "last"] | None = None
         parts: list[Literal["text", "media"]] | None = None
         data: dict[str, Any] | None = None
+        part: Part | None = None
         share: float = 1.0
 
     tool = replace(TOOL["list_posts"], name="own", input=OwnInput)
-    sent = {"twoLongWords": "a", "order": " FIRST", "parts": "Media", "data": '{"a": 1}', "share": 0.5}
+    sent = {
+        "twoLongWords": "a",
+        "order": " FIRST",
+        "parts": "Media",
+        "data": '{"a": 1}',
+        "share": 0.5,
+        "part": '{"words": "a"}',
+    }
     read = {"two_long_words": ["a"], "order": "first", "parts": ["media"], "data": {"a": 1}, "share": 0.5}
+    read |= {"part": {"words": ["a"]}}
     assert read_arguments(tool, sent).model_dump() == read
     with pytest.raises(ArgumentProblem, match=r"^own not called: share is not valid\. Nothing was sent\.$"):
         read_arguments(tool, {**sent, "share": "half"})

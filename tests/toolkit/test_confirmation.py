@@ -480,19 +480,23 @@ async def test_post_that_is_changed_while_the_user_thinks_is_left(connect_agent,
         assert agent.list_posts() == [("Something important", "draft")]
 
 
-async def test_yes_after_five_minutes_does_not_count(connect_agent, clock):
-    """In the old protocol the question waits as long as the client lets it."""
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (True, "the user agreed after more than five minutes. Call again for a new prompt; nothing was sent."),
+        (False, "the user declined. Ask what to change; nothing was sent."),
+    ],
+)
+async def test_yes_after_five_minutes_does_not_count(connect_agent, clock, answer, reason):
+    """In the old protocol the question waits as long as the client lets it. A no is a no at any time."""
 
     def late():
         clock.move(301)
-        return True
+        return answer
 
     async with connect_agent(answer=late, mode="legacy", demo_posts=False) as agent:
         words = await agent.expect_error("delete_post", post_id=await create_post(agent))
-        assert (
-            words
-            == "Not done: the user agreed after more than five minutes. Call again for a new prompt; nothing was sent."
-        )
+        assert words == f"Not done: {reason}"
         assert len(agent.list_posts()) == 1
 
 
