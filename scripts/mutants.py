@@ -189,7 +189,7 @@ TESTS = {
     ),
     "transports/http/run": tuple(f"tests/transports/http/test_{name}.py" for name in ("shutdown", "run")),
     "transports/http/sse": tuple(f"tests/transports/http/test_{name}.py" for name in ("app", "run")),
-    "transports/http/timeouts": ("tests/transports/http/test_run.py",),
+    "transports/http/timeouts": tuple(f"tests/transports/http/test_{name}.py" for name in ("timeouts", "run")),
     "transports/http/auth": tuple(
         f"tests/transports/http/test_{name}.py" for name in ("auth", "oauth", "tenants", "app", "health_and_metrics")
     ),

@@ -184,6 +184,26 @@ async def test_unused_users_are_closed_while_the_server_runs(start_server, monke
                 await anyio.lowlevel.checkpoint()
 
 
+async def test_connections_and_store_are_closed_at_the_end(start_server):
+    kept, closed = [], []
+
+    def keeper(make):
+        kept.append(Tenants(make))
+        return kept[0]
+
+    async with start_server(options=SEVERAL, sandbox=Upstream(), more={"tenants": keeper}) as web:
+        await web.call("list_posts", x_timetopost_token=make_token(1))
+        close_store = web.service.state.aclose
+
+        async def aclose():
+            await close_store()
+            closed.append(len(kept[0]))
+
+        web.service.state.aclose = aclose
+        assert len(kept[0]) == 1
+    assert closed == [0]
+
+
 def unknown_and_logged(figures, caplog):
     """Check whether an unknown write was counted, and whether one was logged."""
     counted = 'ttp_mcp_writes_total{kind="create",outcome="unknown"} 1' in figures.text.splitlines()

@@ -22,7 +22,6 @@ from ttp_mcp.factory import create_tool_context, offered_tools
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import Outcome, Write
 from ttp_mcp.ledger.store import open_store
-from ttp_mcp.ledger.store.base import Store
 from ttp_mcp.server.mcp_server import TtpServer
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.transports.http import metrics
@@ -30,7 +29,7 @@ from ttp_mcp.transports.http import options as configured
 from ttp_mcp.transports.http.auth import CONTEXT, ClientAuth, ServerKey
 from ttp_mcp.transports.http.body import refuse_cut_calls, repair_bodies
 from ttp_mcp.transports.http.guard import Guard
-from ttp_mcp.transports.http.health import ALIVE, READY, Health
+from ttp_mcp.transports.http.health import Health
 from ttp_mcp.transports.http.jwks import IssuerKeys
 from ttp_mcp.transports.http.metrics import CountedLedger, Metrics
 from ttp_mcp.transports.http.oauth import AccessTokens, auth_settings
@@ -61,7 +60,6 @@ class HttpService:
         sandbox: "Sandbox | None" = None,
         *,
         port: int,
-        state: Store | None = None,
         body_bytes: int = BODY_BYTES,
         issuer_app: ASGIApp | None = None,
         tenants: Callable[[Callable[[Token | None], ToolContext]], Tenants] = Tenants,
@@ -73,7 +71,6 @@ class HttpService:
             options: As read from the command line.
             sandbox: Replaces the API if given.
             port: Actual port of the socket.
-            state: Store of the ledger; as configured if omitted.
             body_bytes: Maximum size of a body.
             issuer_app: Replaces the OAuth issuer if given.
             tenants: Creates the collection of users.
@@ -82,7 +79,7 @@ class HttpService:
             SettingProblem: The configuration can't be served.
         """
         configured.check_options(settings, options)
-        self.state = state or open_store(settings)
+        self.state = open_store(settings)
         offered = offered_tools(settings)
         self.metrics = Metrics(frozenset(tool.name for tool in offered))
         self._tenants = tenants(partial(self._create_context, settings=settings, sandbox=sandbox))
@@ -131,14 +128,12 @@ class HttpService:
             yield
 
     def _add_authentication(self, settings: Settings, options: configured.Options, body_bytes: int) -> ASGIApp:
-        open_paths = {ALIVE, READY}
-        if settings.oauth_resource:
-            open_paths.add(configured.metadata_path(settings.oauth_resource))
+        resource = settings.oauth_resource
         return ClientAuth(
             # The guard refuses this page where it is not served.
             self.metrics.serve_page(repair_bodies(self._mcp, body_bytes)),
             key=_parse_server_key(settings),
-            open_paths=open_paths,
+            open_paths={configured.metadata_path(resource)} if resource else (),
             tenants=self._tenants if options.multi_tenant else None,
             oauth_paths=options.mcp_paths if settings.oauth_issuer else (),
             tenantless_paths={metrics.PATH},

@@ -28,9 +28,9 @@ class TimedProtocol(H11Protocol):
         self._update_timeout()
 
     def on_response_complete(self) -> None:
-        """Start the timeout of a request that arrived while this one was answered."""
+        """Start the timeout of a request that arrived in part while this one was answered."""
         super().on_response_complete()
-        if self.conn.trailing_data[0]:
+        if self.conn.trailing_data[0] or self.conn.their_state is h11.SEND_BODY:
             self._update_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
