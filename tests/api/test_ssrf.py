@@ -164,6 +164,15 @@ def test_longest_upload_url_is_accepted():
         parse_upload_url(longest + "a")
 
 
+def test_target_of_an_upload_url_is_any_visible_ascii_but_a_fragment_or_backslash():
+    visible = [chr(number) for number in range(0x21, 0x7F)]
+    kept = "".join(character for character in visible if character not in "#\\")
+    assert parse_upload_url(f"{ACCEPTED}{kept}").target == f"/a{kept}"
+    for character in ("#", "\\", " ", "\x7f", "é"):
+        with pytest.raises(UploadUrlRefused, match="is not a plain https URL"):
+            parse_upload_url(f"{ACCEPTED}{character}")
+
+
 def test_plain_https_url_is_split_into_its_parts():
     """Storage services return such URLs."""
     place = parse_upload_url("https://Bucket_1.s3.eu-west-1.amazonaws.com:443/key%20a?X-Amz-Signature=ab&x=[1]")

@@ -191,6 +191,11 @@ def test_path_has_at_most_eight_parts(settings):
     check_options(settings, Options("http", path="/a" * 8))
 
 
+@pytest.mark.parametrize("path", ["/Az09._~-", "/az", "/Z.a", "/9.z", "/_.0", "/~._", "/-.~/a-A"])
+def test_path_has_letters_digits_and_the_marks_that_need_no_escape(settings, path):
+    check_options(settings, Options("http", path=path))
+
+
 def test_other_machines_are_served_with_a_key_or_an_issuer(settings):
     check_options(replace(settings, server_key=KEY, **HOSTS), Options("http", **OUTSIDE))
     check_options(replace(settings, **ISSUER, **HOSTS), Options("sse", **OUTSIDE))
