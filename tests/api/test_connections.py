@@ -117,6 +117,51 @@ async def test_idle_connections_are_closed_after_a_while(monkeypatch):
         await caller.aclose()
 
 
+async def test_next_request_closes_an_idle_connection_that_the_server_ended():
+    """It was used before the other one, which stays open and is used."""
+
+    async def talk(reader, writer):
+        gate = asyncio.Event()
+        opened.append((writer, gate))
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                await gate.wait()
+                writer.write(REPLY)
+        writer.close()
+        closed.append(writer)
+
+    async def call():
+        assert await caller.posts.list() == []
+        answered.append(1)
+
+    opened, closed, answered = [], [], []
+    async with open_server(talk) as port:
+        caller = make_client(port)
+        async with anyio.create_task_group() as tasks:
+            for count in (1, 2):
+                tasks.start_soon(call)
+                while len(opened) < count:
+                    await anyio.sleep(0)
+            for count, (_, gate) in enumerate(opened, 1):
+                gate.set()
+                while len(answered) < count:
+                    await anyio.sleep(0)
+        await call()
+        for _ in range(20):
+            await anyio.sleep(0)
+        assert closed == []
+        ended = opened[0][0]
+        ended.write_eof()
+        await call()
+        while closed != [ended]:
+            await anyio.sleep(0)
+        await call()
+        assert len(opened) == 2
+        await caller.aclose()
+        while len(closed) < 2:
+            await anyio.sleep(0)
+
+
 @pytest.mark.parametrize("after", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
 @pytest.mark.parametrize("ends", [True, False])
 async def test_write_is_never_sent_on_a_closed_connection(after, ends):
@@ -229,11 +274,12 @@ async def test_closing_the_client_closes_connections_in_use():
 
     arrived, ended = asyncio.Event(), asyncio.Event()
     async with open_server(silent) as port, anyio.create_task_group() as tasks:
-        caller = make_client(port)
+        caller = make_client(port, read_seconds=0.5)
 
         async def call():
-            with pytest.raises(NoAnswer):
+            with pytest.raises(NoAnswer) as caught:
                 await caller.posts.create(DRAFT)
+            assert caught.value.after_seconds is None
 
         tasks.start_soon(call)
         await arrived.wait()
