@@ -291,6 +291,43 @@ def test_exif_directory_beyond_its_block_is_ignored(prepare_upload, offset):
     assert (found.private, found.turned, sent) == ([], False, content)
 
 
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize(
+    ("block", "private"),
+    [
+        # The directory ends with its last entry, and not with the offset of another one.
+        (build_exif(place=POSITION)[:-4], ["the place"]),
+        (build_exif(place=POSITION)[:-5], ["the place"]),
+        (build_exif(camera=[(0xA431, 2, 0)], place=[(2, 5, 0)])[:-5], ["serial numbers"]),
+        (b"IX" + build_exif(place=POSITION)[2:], []),
+        (build_exif()[:7], []),
+    ],
+)
+def test_exif_that_breaks_off_is_read_as_far_as_it_goes(prepare_upload, block, private):
+    """A block of an unknown byte order isn't read."""
+    content = make_picture("jpg", block)
+    found, sent = prepare_upload("a.jpg", content)
+    assert (found.private, sent) == (private, build_jpeg(width=1200, height=900) if private else content)
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize(
+    ("orientation", "kept"),
+    [((3, 0), 1), ((3, 2), 2), ((3, 8), 8), ((3, 9), 1), ((4, 6), 1)],
+)
+def test_only_a_known_rotation_is_kept(prepare_upload, orientation, kept):
+    """It is a short number from 1 to 8."""
+    _, sent = prepare_upload("a.jpg", make_picture("jpg", build_exif((0x0112, *orientation), place=POSITION)))
+    plain = build_jpeg(width=1200, height=900)
+    assert sent == (plain if kept == 1 else make_picture("jpg", build_exif((0x0112, 3, kept))))
+
+
+@pytest.mark.requirement("uploads.privacy")
+def test_harmless_text_of_a_png_is_kept(prepare_upload):
+    content = build_png(1, 1, build_png_chunk(b"tEXt", b"Comment\0\1"), build_png_chunk(b"tEXt", b"Author's note\0x"))
+    assert prepare_upload("a.png", content)[1] == content
+
+
 PLACE = build_box(b"\xa9xyz", b"\0\x12\x15\xc7+52.5+013.4/")
 
 

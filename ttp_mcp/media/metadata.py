@@ -23,6 +23,8 @@ _TAGS = {
     0x927C: MAKER,
 }
 _MOST_ENTRIES = 500
+# Type and value of a tag that isn't there.
+_MISSING = (0, 0)
 _XMP = (
     (PLACE, re.compile(rb"GPS(?:Latitude|Longitude|Dest)|Location|photoshop:(?:City|State|Country)")),
     (SERIAL, re.compile(rb"SerialNumber")),
@@ -42,17 +44,17 @@ def parse_exif(block: bytes) -> tuple[set[str], int]:
     """
     block = block.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None or len(block) < 8:
+    if order is None:
         return set(), 1
     first = _read_ifd(block, order, int.from_bytes(block[4:8], "little" if order == "<" else "big"))
-    camera = _read_ifd(block, order, first.get(_EXIF_IFD, (0, 0))[1])
-    place = _read_ifd(block, order, first.get(_GPS_IFD, (0, 0))[1])
+    camera = _read_ifd(block, order, first.get(_EXIF_IFD, _MISSING)[1])
+    place = _read_ifd(block, order, first.get(_GPS_IFD, _MISSING)[1])
     private = {_TAGS[tag] for tag in (*first, *camera) if tag in _TAGS}
     # Some programs write a block that holds only the version of the standard (tag 0).
     if set(place) - {0}:
         private.add(PLACE)
-    kind, value = first.get(_ORIENTATION, (0, 1))
-    return private, value if kind == 3 and 1 <= value <= 8 else 1
+    kind, value = first.get(_ORIENTATION, _MISSING)
+    return private, value if kind == 3 and 1 < value <= 8 else 1
 
 
 def build_orientation(orientation: int) -> bytes:
