@@ -356,22 +356,23 @@ async def test_bytes_that_arrive_while_the_event_loop_is_busy_are_in_time(monkey
 
 async def test_response_at_the_deadline_counts_and_its_connection_is_used_again(monkeypatch):
     async def answer_late(reader, writer):
-        for _ in range(2):
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
-            writer.write(CREATED)
-            monkeypatch.setattr(loop, "time", lambda now=loop.time: now() + 100.0)
-        await reader.read()
+        opened.append(writer)
+        with suppress(asyncio.IncompleteReadError):
+            while head := (await reader.readuntil(b"\r\n\r\n")).lower():
+                await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+                writer.write(CREATED)
+                monkeypatch.setattr(loop, "time", lambda now=loop.time: now() + 100.0)
         writer.close()
         ended.set()
 
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop, ended, opened = asyncio.get_running_loop(), asyncio.Event(), []
     async with open_server(answer_late) as port:
         caller = make_client(port)
         for _ in range(2):
             assert (await caller.posts.create(DRAFT)).id == "p123"
         await caller.aclose()
         await ended.wait()
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\n", b""])
