@@ -708,6 +708,23 @@ async def test_create_without_a_usable_response_is_sent_once():
         assert (caught.value.reason, caught.value.status, caught.value.may_have_happened) == (reason, 201, True)
 
 
+@pytest.mark.requirement("api.answers")
+async def test_application_in_this_process_that_fails_gives_no_answer():
+    """A disk may be full. A write may have happened, and a read is tried again."""
+    calls = []
+
+    async def app(scope, receive, send):
+        calls.append(scope["method"])
+        raise OSError
+
+    api = make_client(app)
+    for call, may_have_happened in ((api.posts.list, False), (lambda: api.posts.create(DRAFT), True)):
+        with pytest.raises(NoAnswer) as caught:
+            await call()
+        assert caught.value.may_have_happened is may_have_happened
+    assert calls == ["GET", "GET", "GET", "POST"]
+
+
 @pytest.mark.requirement("api.repeats")
 async def test_error_names_its_request():
     """Method, template of the path, and the API's id of the request."""
