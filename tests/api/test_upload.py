@@ -181,34 +181,28 @@ async def test_request_has_the_file_its_type_and_its_length_and_nothing_else():
 
 @pytest.mark.requirement("uploads.whole")
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("statuses", "kind", "reason"),
     [
-        (300, "permanent"),
-        (301, "permanent"),
-        (302, "permanent"),
-        (303, "permanent"),
-        (307, "permanent"),
-        (308, "permanent"),
-        (400, "expired"),
-        (403, "expired"),
-        (404, "permanent"),
-        (409, "permanent"),
-        (411, "permanent"),
-        (413, "permanent"),
-        (408, "retryable"),
-        (425, "retryable"),
-        (429, "retryable"),
-        (500, "retryable"),
-        (503, "retryable"),
+        (
+            (300, 301, 302, 303, 307, 308, 399),
+            "permanent",
+            "the storage answered with a redirect, which is never followed",
+        ),
+        ((400, 403), "expired", "the storage did not accept the upload URL ({})"),
+        ((401, 404, 409, 411, 413, 426, 430), "permanent", "the storage refused the file ({})"),
+        ((408, 425, 429, 500, 503), "retryable", "the storage had a failure of its own ({})"),
     ],
 )
-async def test_each_status_has_its_meaning(status, kind):
+async def test_each_status_has_its_meaning(statuses, kind, reason):
     """The kind tells whether a new attempt or a new URL can help."""
-    answer = f"HTTP/1.1 {status} Some\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode()
-    async with serve_connections(make_handler(answer)) as port:
-        found, reason = await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key")
-    assert found == kind
-    assert (str(status) in reason) == (status not in (300, 301, 302, 303, 307, 308))
+    for status in statuses:
+        answer = f"HTTP/1.1 {status} Some\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode()
+        async with serve_connections(make_handler(answer)) as port:
+            with pytest.raises(TransferProblem) as caught:
+                await put_file(make_uploader(), f"http://127.0.0.1:{port}/key")
+        problem = caught.value
+        assert (problem.kind, problem.reason, problem.status) == (kind, reason.format(status), status)
+        assert str(problem) == problem.reason
 
 
 @pytest.mark.requirement("uploads.whole")
@@ -324,10 +318,13 @@ async def test_broken_connection_is_retryable():
 
 @pytest.mark.requirement("uploads.whole")
 async def test_expired_url_is_not_used():
-    """Only the head of the request is sent."""
+    """Only the head of the request is sent. The time at which it is too old counts."""
+    sent = ByteCounter()
     async with serve_connections(make_handler(OK)) as port:
-        found = await read_problem(make_uploader(), f"http://127.0.0.1:{port}/key", fresh_until=0.0)
+        client = make_uploader(monotonic=lambda: 7.0)
+        found = await read_problem(client, f"http://127.0.0.1:{port}/key", sent=sent, fresh_until=7.0)
     assert found == ("expired", "the upload URL was too old")
+    assert sent.count == 0
 
 
 @pytest.mark.requirement("uploads.addresses")
@@ -337,16 +334,20 @@ async def test_address_that_breaks_a_rule_is_refused_permanently():
     def unknown(host, port):
         raise OSError("no such name")
 
+    def invalid(host, port):
+        raise UnicodeError("label too long")
+
     private = make_uploader(loopback=False, resolve=lambda host, port: ["10.0.0.1"])
     assert await read_problem(private, "http://127.0.0.1/key") == ("permanent", "the upload address is on this machine")
     assert await read_problem(private, "https://media.example.com/key") == (
         "permanent",
         "the upload address leads into a private network",
     )
-    assert await read_problem(make_uploader(resolve=unknown), "https://media.example.com/key") == (
-        "retryable",
-        "the storage's name could not be resolved",
-    )
+    for resolve in (unknown, invalid):
+        assert await read_problem(make_uploader(resolve=resolve), "https://media.example.com/key") == (
+            "retryable",
+            "the storage's name could not be resolved",
+        )
 
 
 @pytest.mark.requirement("uploads.pinned")
