@@ -185,6 +185,19 @@ async def test_rest_of_a_rejected_file_is_not_downloaded():
     assert len(content) <= 256 * 1024
 
 
+async def test_first_bytes_are_checked_when_there_are_enough():
+    """Fewer could look like another type."""
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n64\r\n%b\r\n0\r\n\r\n" % bytes(100)
+    async with open_web_server(chunked) as (origin, _):
+        assert (await fetch_file(f"{origin}/a", lambda head: len(head) == 64))[1] == b"abc" + bytes(100)
+
+
+@pytest.mark.requirement("downloads.addresses")
+async def test_this_machine_is_refused_by_default():
+    with pytest.raises(TransferProblem, match=r"^the address is on this machine$"):
+        await MediaDownloader().fetch("http://127.0.0.1:1/a", lambda head: True)
+
+
 @pytest.mark.parametrize("stage", ["head", "body"])
 async def test_slow_server_times_out(stage):
     """An occasional byte doesn't extend the total time."""
