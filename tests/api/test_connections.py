@@ -480,6 +480,18 @@ async def test_connection_is_refused_if_all_addresses_refuse(set_addresses):
     assert caught.value.reason == "refused"
 
 
+async def test_host_whose_addresses_are_not_found_in_time_is_not_reached(monkeypatch):
+    """The wait for an address counts as connecting."""
+
+    async def find(*_, **__):
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", find)
+    with pytest.raises(NotReached) as caught:
+        await make_client(80, "localhost", connect_seconds=0.02, total_seconds=3.0).posts.create(DRAFT)
+    assert caught.value.reason == "timeout"
+
+
 async def test_addresses_of_both_families_take_turns(monkeypatch):
     async def refuse(_, address, port):
         tried.append((address, port))

@@ -137,7 +137,7 @@ def _create_factory(tls: ssl.SSLContext | None, proxy: str | None) -> httpcore2.
 
 
 def _to_httpcore2(url: httpx2.URL) -> httpcore2.URL:
-    return httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    return httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port)
 
 
 class LoopBackend(httpcore2.AsyncNetworkBackend):
