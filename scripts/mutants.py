@@ -163,6 +163,7 @@ TESTS = {
             for name in ("posts", "copies", "answers", "check", "rights", "reschedule", "network_choices")
         ),
         "tests/toolkit/test_confirmation.py",
+        "tests/server/test_reconnect.py",
     ),
     "tools/posts/publish": ("tests/tools/posts/test_publish.py", "tests/tools/posts/test_publish_answers.py"),
     "tools/posts/rendering": tuple(f"tests/tools/posts/test_{name}.py" for name in ("rendering", "posts", "publish")),

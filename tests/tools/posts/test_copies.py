@@ -1,5 +1,7 @@
 """Posts that repeat another one."""
 
+import json
+
 import pytest
 
 from tests.tools.conftest import show_promised
@@ -34,6 +36,21 @@ async def test_passed_arguments_replace_parts_of_the_copy(empty_agent):
     assert (new["text"], new["accounts"]) == ("New", ["twitter @harborcafe_berlin"])
     checked = (await empty_agent.expect_ok("check_post", copy_of=old["post_id"], platforms=["twitter"]))[1]
     assert len(checked["accounts"]) == 2
+
+
+async def test_every_part_of_a_copy_can_be_replaced(empty_agent):
+    """Each by what was passed, and none by both."""
+    choices = {"pinterest": {"title": "Menu"}}
+    _, old = await empty_agent.expect_ok("create_post", **THREAD, platform_data=choices, account_ids=["x @harborcafe"])
+    parts = {"thread": ["2"], "media_urls": ["https://example.com/b.jpg"]}
+    changes = {"platform_data": {"pinterest": {"title": "Card"}}, "account_ids": ["x @harborcafe_berlin"]}
+    _, new = await empty_agent.expect_ok("create_post", copy_of=old["post_id"], content="1", **parts, **changes)
+    sent = empty_agent.read_row(new["post_id"])
+    assert sent["content"] == "1"
+    assert [json.loads(sent[name]) for name in ("thread", "media_urls", "platform_data")] == [
+        *parts.values(),
+        changes["platform_data"],
+    ]
 
 
 async def test_parts_that_the_api_does_not_show_are_a_warning(connect_agent):

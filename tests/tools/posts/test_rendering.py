@@ -137,6 +137,10 @@ async def test_post_in_full_has_every_part(connect_agent):
             {"status": "scheduled", "scheduledAt": "2026-11-24T08:01:00Z"},
             "is scheduled, was due Tue 24 Nov 2026 09:01 Europe/Paris (08:01Z), 1 min ago. For: x.",
         ),
+        (
+            {"status": "scheduled", "scheduledAt": "2026-11-24T08:02:00Z"},
+            "is scheduled, due Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z), in 0 min. For: x.",
+        ),
     ],
 )
 async def test_headline_has_status_and_time(connect_agent, fields, headline):

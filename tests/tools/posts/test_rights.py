@@ -65,8 +65,11 @@ async def test_token_that_cannot_publish_saves_drafts_only(connect_agent):
         assert words == f"Post not created: {NO_PUBLISHING} Nothing was sent."
         _, check = await agent.expect_ok("check_post", **POST, scheduled_at="2026-12-01T10:00")
         assert check["errors"] == [NO_PUBLISHING]
+        agent.sandbox.app.seen.clear()
         _, data = await agent.expect_ok("create_post", **POST)
         assert (data["outcome"], data["warnings"]) == ("created", [])
+        # A draft is compared with no other post.
+        assert agent.sandbox.app.seen == ["GET /integrations", "GET /auth/me", "POST /posts"]
         draft = data["post_id"]
         for tool, arguments in (("publish_post", {}), ("reschedule_post", {"scheduled_at": "2026-12-01T10:00"})):
             words = await agent.expect_error(tool, post_id=draft, **arguments)

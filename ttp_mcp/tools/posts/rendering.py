@@ -193,7 +193,7 @@ def render_headline(post: Post, book: AccountIndex, zone: ZoneInfo, now: datetim
         verb = "" if post.status == "published" else "published "
         line += f", {verb}{show(post.published_at, zone)}, {from_now(post.published_at, now)}"
     elif post.scheduled_at:
-        verb = "due" if post.scheduled_at > now else "was due"
+        verb = "due" if post.scheduled_at >= now else "was due"
         line += f", {verb} {show(post.scheduled_at, zone)}, {from_now(post.scheduled_at, now)}"
     elif post.has_unreadable_time:
         line += f", {describe_missing_time(post)}: call reschedule_post with scheduled_at to set it"
