@@ -106,6 +106,9 @@ class Faults:
             case "page after commit":
                 await commit()
                 await send_response(send, 200, b"<html>")
+            case "done without a post":
+                await commit()
+                await send_response(send, 200, b"{}", "application/json")
             case "not connected":
                 raise httpx2.ConnectError("")
             case "crash":

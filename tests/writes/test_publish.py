@@ -50,6 +50,14 @@ async def test_lost_response_is_resolved_by_the_status_of_the_post(
 
 
 @pytest.mark.requirement("writes.publish")
+async def test_response_without_the_post_leaves_it_as_it_was_read(harness) -> None:
+    post = await make_draft(harness)
+    harness.faults.script = ["done without a post"]
+
+    assert await harness.writes.publish(post, tool="publish_post") == Published("queued", START, post)
+
+
+@pytest.mark.requirement("writes.publish")
 async def test_publish_is_unknown_while_the_api_is_unavailable(harness) -> None:
     """The result has the post as it was before."""
     post = await make_draft(harness)
