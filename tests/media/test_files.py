@@ -575,6 +575,8 @@ def test_refusal_names_the_file_and_no_folder(folder):
         ("relative", "is not an absolute path"),
         ("missing", "does not exist or can't be read"),
         ("unreadable", "does not exist or can't be read"),
+        ("with a null byte", "does not exist or can't be read"),
+        pytest.param("link to itself", "does not exist or can't be read", marks=needs_links),
         ("file", "is not a folder"),
         ("in quotes", "is in quotes, which have to be left out"),
         ("in single quotes", "is in quotes, which have to be left out"),
@@ -586,6 +588,8 @@ def test_folder_with_more_than_media_is_refused(folder, tmp_path, monkeypatch, r
     # Who runs the tests may be allowed to read everything.
     monkeypatch.setattr(files.os, "access", lambda path, mode: (path, mode) != (unreadable, os.R_OK | os.X_OK))
     (tmp_path / "like-home" / ".ssh").mkdir(parents=True)
+    if root == "link to itself":
+        (folder / "loop").symlink_to(folder / "loop")
     path = {
         "/": Path(folder.anchor),
         "home": Path.home(),
@@ -594,6 +598,8 @@ def test_folder_with_more_than_media_is_refused(folder, tmp_path, monkeypatch, r
         "relative": Path("pictures"),
         "missing": tmp_path / "missing",
         "unreadable": unreadable,
+        "with a null byte": folder / "a\0b",
+        "link to itself": folder / "loop",
         "file": folder / "photo.jpg",
         "in quotes": Path(f'"{folder}"'),
         "in single quotes": Path(f"'{folder}'"),
