@@ -32,9 +32,17 @@ CUT = "it ends too early. Copy it again from where it was made"
 MOST = 8 * 1024 * 1024
 
 
-def examine(content, name):
-    """Examine a file of these bytes."""
-    return examine_file(lambda offset, length: content[offset : offset + length], len(content), name)
+def examine(content, name, reads=None):
+    """Examine a file of these bytes, and note each read."""
+
+    def read_at(offset, length):
+        # A file refuses it.
+        assert length >= 0
+        if reads is not None:
+            reads.append(length)
+        return content[offset : offset + length]
+
+    return examine_file(read_at, len(content), name)
 
 
 def upload(content, name):
@@ -280,6 +288,11 @@ def test_webp_without_a_readable_size_is_refused(chunk):
     )
 
 
+def test_webp_that_ends_with_an_empty_chunk_is_whole():
+    content = build_webp(PIXELS_OF_A_SIZE, build_webp_chunk(b"XMP ", b""))
+    assert upload(content, "a.webp") == ([], content)
+
+
 @pytest.mark.parametrize("padding", [0, 1])
 def test_length_of_a_webp_may_lack_one_byte_of_padding(padding):
     """More than one byte without a chunk is no padding."""
@@ -301,7 +314,7 @@ def test_webp_that_is_shorter_than_it_claims_is_refused():
     assert read_refusal(claims, "a.webp") == CUT
 
 
-@pytest.mark.parametrize(("flags", "animated"), [(0x3E, True), (0x3C, False)])
+@pytest.mark.parametrize(("flags", "animated"), [(0x3F, True), (0x3D, False)])
 @pytest.mark.parametrize(
     ("chunks", "kept", "gone"),
     [
@@ -352,7 +365,9 @@ def test_chunk_of_a_webp_is_searched_up_to_its_last_byte():
 def build_palette_gif(depth, frames, *, local=True, extensions=1):
     """Build a GIF whose colors are in a table before all frames, and in one before each."""
     colors = bytes(3 << depth + 1)
-    frame = b"\x2c" + bytes(8) + (bytes((0x80 | depth,)) + colors if local else b"\0") + b"\x02\x02\x44\x01\x00"
+    # Without a table its depth means nothing.
+    colors_of_frame = bytes((0x80 | depth,)) + colors if local else bytes((depth,))
+    frame = b"\x2c" + bytes(8) + colors_of_frame + b"\x02\x02\x44\x01\x00"
     extension = b"\x21\xf9\x04\0\0\0\0\0" * extensions
     head = struct.pack("<HHBBB", 320, 200, 0xF0 | depth, 0, 0)
     return b"GIF89a" + head + colors + (extension + frame) * frames + b"\x3b"
@@ -377,7 +392,9 @@ def test_data_of_a_frame_is_skipped_in_blocks(blocks):
     frame = b"\x2c" + bytes(9) + b"\x02" + b"".join(bytes((size,)) + b"\x2c" * size for size in blocks) + b"\0"
     for frames in (1, 2):
         content = build_gif(frames=0)[:-1] + frame * frames + b"\x3b"
-        assert examine(content, "a.gif").facts.animated is (frames > 1)
+        reads = []
+        assert examine(content, "a.gif", reads).facts.animated is (frames > 1)
+        assert len(reads) < 20
 
 
 @pytest.mark.requirement("uploads.facts")
@@ -386,6 +403,12 @@ def test_gif_that_is_cut_in_a_frame_is_read_as_far_as_it_goes(rest):
     """Its last byte is that of an end by accident."""
     content = build_gif()[:-1] + rest + b"\x3b"
     assert examine(content, "a.gif").facts.animated is (len(rest) >= 9)
+    assert not examine(build_gif(frames=0)[:-1] + rest + b"\x3b", "a.gif").facts.animated
+
+
+@pytest.mark.requirement("uploads.shape")
+def test_frame_after_the_end_of_a_gif_does_not_count():
+    assert not examine(build_gif() + bytes(2) + build_gif()[13:], "a.gif").facts.animated
 
 
 @pytest.mark.requirement("uploads.whole_file")
@@ -399,6 +422,13 @@ def test_end_of_a_gif_may_be_filled_up_with_zeros(zeros, is_whole):
 
 
 @pytest.mark.requirement("uploads.whole_file")
+def test_only_zeros_may_follow_the_end_of_a_gif():
+    for more in (b"X", b"\0X", b"\x3c"):
+        assert read_refusal(build_gif() + more, "a.gif") == CUT
+
+
+@pytest.mark.requirement("uploads.whole_file")
 def test_header_of_a_gif_is_not_taken_for_its_end():
+    examine(build_gif(frames=0), "a.gif")
     assert read_refusal(b"GIF89a" + struct.pack("<HHBBB", 9, 9, 0, 0, 0x3B), "a.gif") == CUT
     assert read_refusal(b"GIF89a" + struct.pack("<HHBB", 9, 9, 0, 0), "a.gif").startswith("it begins like image/gif")
