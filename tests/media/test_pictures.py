@@ -243,7 +243,7 @@ def test_metadata_of_a_webp_that_is_too_large_to_search_is_left_out(kind):
 
 def build_lossy(width, height):
     """Build the chunk of a WebP with pixels, whose upper two bits of the size are a scale."""
-    return build_webp_chunk(b"VP8 ", bytes(3) + b"\x9d\x01\x2a" + struct.pack("<HH", 0xC000 | width, 0x4000 | height))
+    return build_webp_chunk(b"VP8 ", b"\xff\xff\xff\x9d\x01\x2a" + struct.pack("<HH", 0xC000 | width, 0x4000 | height))
 
 
 def build_lossless(width, height):
@@ -276,7 +276,9 @@ def test_first_chunk_of_a_webp_has_its_dimensions(content, size):
 @pytest.mark.parametrize(
     "chunk",
     [
-        build_lossy(4, 3)[:8] + b"\0\0\0\x9d\x01\x2b" + bytes(4),
+        build_webp_chunk(b"VP8 ", b"\x2f\0\0\x9d\x01\x2b" + b"\4\0\3\0"),
+        build_webp_chunk(b"VP8L", b"\0\0\0\x9d\x01\x2a" + b"\4\0\3\0"),
+        build_webp_chunk(b"ICCP", b"\x2f\0\0\x9d\x01\x2a" + b"\4\0\3\0"),
         build_lossless(4, 3).replace(b"\x2f", b"\x2e", 1),
         build_webp_chunk(b"VP8L", b"\x2f" + bytes(3)),
         build_webp_chunk(b"VP8X", bytes(9))[:-1],

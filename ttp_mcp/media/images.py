@@ -242,7 +242,7 @@ def _correct_webp_header(scan: Scan, read_at: ReadAt, end: int) -> None:
     length = end - 8 + sum(len(edit.replacement) - (edit.stop - edit.start) for edit in inside)
     scan.edits.append(Edit(4, 8, struct.pack("<I", length)))
     head = read_at(12, 9)
-    if head[:4] == b"VP8X" and len(head) == 9:
+    if head[:4] == b"VP8X":
         gone = {read_at(edit.start, 4) for edit in inside if not edit.replacement}
         flags = head[8] & ~(0x08 if b"EXIF" in gone else 0) & ~(0x04 if b"XMP " in gone else 0)
         scan.edits.append(Edit(20, 21, bytes((flags,))))
