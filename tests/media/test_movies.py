@@ -13,6 +13,7 @@ HEADER = build_movie_header()
 TRACK = build_track(1920, 1080)
 PLACE = build_box(b"\xa9xyz", b"+52.5+013.4/")
 CUT = "it ends too early. Copy it again from where it was made"
+NO_PICTURE = "it has no video track. Pass a video with a picture"
 MOST = 1024 * 1024
 
 
@@ -93,7 +94,9 @@ def test_dimensions_are_those_of_the_first_track_that_has_both():
     """Sound has none; the rotation is that of the same track."""
     sound, half = build_track(0, 0, handler=b"soun", turned=True), build_turned_track((0, 1, 1, 0), height=0)
     later = build_turned_track((0, 1, 1, 0), width=7, height=5)
-    assert read_shape(build_film(HEADER, sound, half, TRACK, later)) == (1920, 1080, False, 12.5)
+    other = build_turned_track((0, 1, 1, 0), width=0)
+    assert read_shape(build_film(HEADER, sound, half, other, TRACK, later)) == (1920, 1080, False, 12.5)
+    assert read_shape(build_film(HEADER, other, TRACK)) == (1920, 1080, False, 12.5)
     assert read_shape(build_film(HEADER, sound, build_turned_track((0, 1, 1, 0)), TRACK)) == (1080, 1920, True, 12.5)
     wide = build_turned_track((1, 0, 0, 1), width=0xFFFF, height=1)
     assert read_shape(build_film(HEADER, wide))[:2] == (0xFFFF, 1)
@@ -185,6 +188,7 @@ def test_wrong_box_within_another_ends_only_its_reading(wrong):
         (struct.pack(">I4sQ", 1, b"mdat", 16), True),
         (struct.pack(">I4sQ", 1, b"mdat", 17), False),
         (struct.pack(">I4sQ", 1, b"mdat", 2**40), False),
+        (struct.pack(">I4sQ", 1, b"mdat", 2**56 + 16), False),
         (struct.pack(">I4sI", 1, b"mdat", 2**31), False),
         (b"\0\0\0\7mdat", True),
         (b"\0\0\0\x08mda", False),
@@ -208,18 +212,19 @@ def test_film_whose_last_box_is_cut_is_refused(end, is_whole):
     [
         (FTYP + TRACK, CUT),
         (FTYP + build_box(b"free", build_box(b"moov", HEADER + TRACK)), CUT),
-        (build_film(HEADER), "it has no video track. Pass a video with a picture"),
+        (FTYP + build_box(b"mdat", bytes(9)) + build_box(b"moov", b""), NO_PICTURE),
+        (build_film(HEADER), NO_PICTURE),
         (
             build_film(HEADER, build_box(b"hdlr", bytes(8) + b"vide")),
-            "it has no video track. Pass a video with a picture",
+            NO_PICTURE,
         ),
         (
             build_film(HEADER, build_box(b"trak", build_box(b"hdlr", bytes(8) + b"vide"))),
-            "it has no video track. Pass a video with a picture",
+            NO_PICTURE,
         ),
         (
             build_film(HEADER, build_box(b"trak", build_box(b"mdia", build_box(b"hdlr", bytes(9) + b"vide")))),
-            "it has no video track. Pass a video with a picture",
+            NO_PICTURE,
         ),
     ],
 )
@@ -255,6 +260,14 @@ def test_metadata_that_names_a_place_is_blanked_and_other_metadata_kept(wide, wo
             assert upload(content) == ([], content)
         else:
             assert upload(content) == (["the place"], content.replace(box, blank))
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize("size", [0, MOST])
+def test_pictures_of_a_film_are_never_searched(size):
+    """By accident they may contain the name of a place's box."""
+    content = FTYP + build_box(b"mdat", b"loci" + bytes(size)) + build_box(b"moov", HEADER + TRACK)
+    assert upload(content) == ([], content)
 
 
 @pytest.mark.requirement("uploads.privacy")

@@ -24,7 +24,8 @@ def scan_movie(read_at: ReadAt, size: int) -> Scan:
         offset, end, inside = pending.pop()
         kind, start, stop = _read_box_head(read_at, offset, end)
         if kind is None:
-            is_cut = is_cut or (not inside and _claims_more(read_at, offset, size))
+            # The end of the file's own boxes comes last.
+            is_cut = not inside and _claims_more(read_at, offset, size)
             continue
         kinds.add(kind)
         pending.append((stop, end, inside))
@@ -68,7 +69,7 @@ def _remove_place(scan: Scan, read_at: ReadAt, kind: bytes, start: int, stop: in
     named_at = start - 4 if read_at(start - 4, 4) == kind else start - 12
     scan.edits.append(Edit(named_at, named_at + 4, b"free"))
     # Pieces share their zeros, since a box can have gigabytes.
-    zeros = bytes(min(stop - start, _MOST_METADATA))
+    zeros = bytes(_MOST_METADATA)
     for at in range(start, stop, _MOST_METADATA):
         scan.edits.append(Edit(at, min(at + _MOST_METADATA, stop), zeros[: stop - at]))
     scan.private.append(found)
@@ -76,7 +77,7 @@ def _remove_place(scan: Scan, read_at: ReadAt, kind: bytes, start: int, stop: in
 
 def _read_box_head(read_at: ReadAt, offset: int, end: int) -> tuple[bytes | None, int, int]:
     """Kind, first byte of the content, and end of a box; no kind when there is none within bounds."""
-    head = read_at(offset, 16) if offset + 8 <= end else b""
+    head = read_at(offset, 16)
     if len(head) < 8:
         return None, 0, 0
     length, kind = struct.unpack(">I4s", head[:8])
