@@ -191,6 +191,8 @@ def test_wrong_box_within_another_ends_only_its_reading(wrong):
         (struct.pack(">I4sQ", 1, b"mdat", 2**56 + 16), False),
         (struct.pack(">I4sI", 1, b"mdat", 2**31), False),
         (b"\0\0\0\7mdat", True),
+        (b"\0\0\0\7mda", True),
+        (build_box(b" dat", bytes(8), length=17), True),
         (b"\0\0\0\x08mda", False),
         (b"\0\0\0\x08", True),
         (b"mdat", True),

@@ -93,7 +93,7 @@ def _read_box_head(read_at: ReadAt, offset: int, end: int) -> tuple[bytes | None
 
 def _claims_more(read_at: ReadAt, offset: int, size: int) -> bool:
     """Check whether a top-level box claims bytes beyond the end of the file. Bytes that some programs append aren't a box."""
-    head = read_at(offset, 16) if offset < size else b""
+    head = read_at(offset, 16)
     length = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
     return head[4:8].isalnum() and offset + length > size
 
