@@ -187,6 +187,7 @@ def test_every_argument_that_breaks_a_rule_is_named_with_it(tool, arguments, pro
         ("list_posts", {"status": "draft,, failed", "order": " SOONEST", "limit": "7"}, {
             "status": ["draft", " failed"], "order": "soonest", "limit": 7,
         }),
+        ("list_posts", {"text": " ", "platform": {}, "account": None, "order": "null", "status": [" "]}, {}),
         ("delete_post", {"id": "p1"}, {"post_id": "p1"}),
         ("list_integrations", {"random_string": "x"}, {}),
     ],
