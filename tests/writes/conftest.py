@@ -109,6 +109,9 @@ class Faults:
             case "done without a post":
                 await commit()
                 await send_response(send, 200, b"{}", "application/json")
+            case "done as p1":
+                await commit()
+                await send_response(send, 201, b'{"post": {"id": "p1"}}', "application/json")
             case "not connected":
                 raise httpx2.ConnectError("")
             case "crash":

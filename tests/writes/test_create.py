@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ttp_mcp.api import NotReached, ValidationFailed
+from ttp_mcp.api import NotReached, Post, ValidationFailed
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.writes.outcomes import Created, HourlyLimits, LimitReached, WriteRefused
 
@@ -80,6 +80,19 @@ async def test_create_with_a_lost_response_is_found_and_never_resent(harness, fa
     assert created.post.raw == post.raw
     assert harness.faults.writes == ["POST"]
     assert await harness.outcomes() == ["created"]
+
+
+@pytest.mark.requirement("writes.once")
+async def test_post_of_a_response_is_recorded_even_if_a_search_took_it(harness) -> None:
+    """Another write that looked for its own post can only have guessed."""
+    other = await harness.ledger.begin_create(harness.post("Other"), tool="create_post")
+    await harness.ledger.finish(other, "created", Post({"id": "p1"}), claim=True)
+    harness.faults.script = ["done as p1"]
+
+    created = await harness.writes.create(harness.post(), tool="create_post")
+
+    assert (created.outcome, created.post_id, created.recorded) == ("created", "p1", True)
+    assert await harness.outcomes() == ["created", "created"]
 
 
 @pytest.mark.requirement("writes.lost-answers")

@@ -31,6 +31,7 @@ async def test_same_post_again_returns_the_first_one(harness) -> None:
 
     assert (second.outcome, second.post_id, second.at) == ("already_created", first.post_id, START)
     assert second.post is not None
+    assert second.post.raw == first.post.raw
     assert harness.faults.writes == ["POST"]
 
 
