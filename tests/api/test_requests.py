@@ -606,12 +606,14 @@ async def test_nothing_is_sent_without_a_usable_token_or_permission():
         error = refusal.value
         assert (error.method, error.path, error.setting) == ("DELETE", "/posts/{id}", "TTP_ACCESS")
     assert app.times == []
+    for access in ("read", "draft"):
+        assert (await make_client(app, permissions=Permissions(access=access)).posts.get("p1")).id == "p1"
     api = make_client(app, permissions=Permissions(access="full"))
     for post in (DRAFT, scheduled):
         assert (await api.posts.create(post)).id == "p1"
     await api.posts.delete("p1")
     await make_client(app, permissions=Permissions(access="draft")).posts.create(DRAFT)
-    assert len(app.times) == 4
+    assert len(app.times) == 6
 
 
 @pytest.mark.requirement("api.token")
