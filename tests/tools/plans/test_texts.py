@@ -122,11 +122,11 @@ async def test_apply_that_stops_at_an_unknown_outcome(connect_agent):
     async with connect_agent(
         demo_posts=False, through=lambda app: Fault(app, methods=("POST",), lasting=True)
     ) as agent:
-        plan_id = await make_plan(agent)
+        plan_id = await make_plan(agent, [*TWO, {**TWO[1], "content": "Post 3"}])
         agent.sandbox.app.turn = 1
         text, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
         assert render_result(agent, text, plan_id) == snapshot("""\
-Plan <plan>: 1 of 2 posts scheduled now.
+Plan <plan>: 1 of 3 posts scheduled now.
 - post 1, Wed 25 Nov 2026 10:00 Europe/Paris (09:00Z): created <post 1> for linkedin «Harbor Café», «Post 1»
     (6 of 3000 on linkedin)
 - post 2, Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z): unknown: no response. Look for it with list_posts. If
@@ -135,10 +135,11 @@ Plan <plan>: 1 of 2 posts scheduled now.
 Stopped there so that nothing is sent twice; what was created isn't sent again.
 Sandbox: nothing here becomes public.\
 """)
+        assert len(data["steps"]) == len(agent.list_posts()) + 1 == 2
         assert (data["steps"][1]["outcome"], data["steps"][1].get("post_id")) == ("unknown", None)
         text, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
         assert render_result(agent, text, plan_id) == snapshot("""\
-Plan <plan>: 1 of 2 posts scheduled now.
+Plan <plan>: 1 of 3 posts scheduled now.
 - post 2, Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z): unknown: Post 2 not created: an attempt at
     2026-11-24T08:02:00.000Z may have created an equal post, but its response was lost. Look for it with
     list_posts; if it isn't there, create_post with allow_duplicate=true sends it. Nothing was sent by this

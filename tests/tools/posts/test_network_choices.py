@@ -263,6 +263,7 @@ async def test_options_are_read_for_each_post_and_before_each_post_of_a_plan(con
         assert len(asked) == 6
         assert [step["outcome"] for step in done["steps"]] == ["refused"] * 3
         assert "doesn't offer the privacy «PUBLIC_TO_EVERYONE»" in text
+        assert "ask its owner which. TikTok: comments is disabled on tiktok @harbor.cafe. Pass" in text
 
 
 async def test_without_the_endpoint_general_rules_apply(connect_agent):

@@ -6,6 +6,9 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.tools.conftest import Fault
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.writes.replacement import Replacer
 
 pytestmark = pytest.mark.requirement("replacing.half-done")
@@ -132,6 +135,40 @@ async def test_replacement_that_was_refused_leaves_no_trace(connect_agent, clock
         assert "TTP_MAX_POSTS_PER_HOUR" in await agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
 
         assert await agent.runtime.app.ledger.replacements.find_pending(old) is None
+
+
+async def test_replacement_that_the_api_refused_leaves_no_trace(connect_agent):
+    """The same call can be repeated at once."""
+    async with connect_agent(demo_posts=False, through=lambda app: Fault(app, methods=("POST",), how=400)) as agent:
+        old = await schedule_post(agent)
+        agent.sandbox.app.turn, agent.sandbox.app.count = 0, 0
+        assert "(400)" in await agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
+        assert await agent.runtime.app.ledger.replacements.find_pending(old) is None
+        await agent.expect_ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+
+
+async def test_replacement_that_could_not_be_recorded_leaves_no_trace(empty_agent, monkeypatch):
+    """Nothing was sent."""
+    old = await schedule_post(empty_agent)
+
+    async def fail(*_, **__):
+        raise LedgerProblem("the disk is full.")
+
+    with monkeypatch.context() as full:
+        full.setattr(Ledger, "begin_create", fail)
+        assert "the disk is full" in await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
+    assert await empty_agent.runtime.app.ledger.replacements.find_pending(old) is None
+    await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+
+
+async def test_unclear_replacement_is_reported_after_the_old_post_is_gone(empty_agent, clock, monkeypatch):
+    """A replacement may exist, of which no id is known."""
+    old = await schedule_post(empty_agent)
+    await crash_reschedule(empty_agent, monkeypatch, "_create", post_id=old, scheduled_at=LATER)
+    await empty_agent.runtime.app.api.posts.delete(old)
+    assert "not found (404)" in await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
+    clock.move(271)
+    assert await empty_agent.runtime.app.ledger.replacements.find_pending(old) is not None
 
 
 async def test_reschedule_without_a_change_leaves_no_trace(empty_agent):
