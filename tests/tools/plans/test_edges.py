@@ -1,5 +1,6 @@
 """Edges of applying and undoing plans: accounts that are gone, times to the second, records that are missing."""
 
+import anyio
 import pytest
 
 from tests.tools.conftest import Fault, answer_reads, send_reply, show_promised
@@ -98,6 +99,117 @@ async def test_options_of_tiktok_are_not_read_for_other_posts(connect_agent):
     async with connect_agent(demo_posts=False, through=refuse) as agent:
         _, data = await agent.expect_ok("apply_plan", plan_id=await make_plan(agent))
         assert [(step["outcome"], step.get("reason")) for step in data["steps"]] == [("created", None)] * 2
+
+
+async def test_warnings_follow_the_reason_of_a_step(connect_agent):
+    """What wasn't checked may be why the API refuses the post."""
+
+    def refuse(app):
+        async def between(scope, receive, send):
+            if scope["path"].endswith("/creator-info") or scope["method"] == "POST":
+                await send_reply(send, 400, {"success": False, "message": "No."})
+            else:
+                await app(scope, receive, send)
+
+        return between
+
+    choices = {"privacy": "SELF_ONLY", "allow_comments": True, "allow_duet": False, "allow_stitch": False}
+    clip = {
+        **TWO[0],
+        "account_ids": ["tiktok"],
+        "media_urls": ["https://example.com/a.mp4"],
+        "platform_data": {"tiktok": choices | {"your_brand": False, "branded_content": False}},
+    }
+    async with connect_agent(demo_posts=False, through=refuse) as agent:
+        _, data = await agent.expect_ok("apply_plan", plan_id=await make_plan(agent, [clip]))
+    assert data["steps"][0]["reason"].startswith(
+        "Post 1 not created: the API refused the request (400). API said: «No.». Correct that, then call again; nothing was "
+        "changed. TikTok: whether tiktok @harbor.cafe offers these choices couldn't be checked: "
+    )
+
+
+async def test_shutdown_waits_until_a_created_post_is_noted(empty_agent, monkeypatch):
+    """Undoing the plan would not know it otherwise."""
+    noting, release = anyio.Event(), anyio.Event()
+    note, drained = Plans.note_step, []
+
+    async def hold(self, *arguments):
+        noting.set()
+        await release.wait()
+        await note(self, *arguments)
+
+    async def drain():
+        drained.append(await empty_agent.runtime.app.writer.in_flight.drain(60))
+
+    plan_id = await make_plan(empty_agent, TWO[:1])
+    monkeypatch.setattr(Plans, "note_step", hold)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: empty_agent.call("apply_plan", plan_id=plan_id))
+        with anyio.fail_after(5):
+            await noting.wait()
+        tasks.start_soon(drain)
+        await anyio.wait_all_tasks_blocked()
+        assert drained == []
+        release.set()
+    assert drained == [True]
+
+
+async def test_create_that_is_abandoned_has_an_unknown_outcome(connect_agent):
+    """The server is shutting down; nothing else is sent, and nothing searched for."""
+    held = anyio.Event()
+
+    def hang(app):
+        async def between(scope, receive, send):
+            if scope["method"] == "POST":
+                held.set()
+                await anyio.sleep_forever()
+            await app(scope, receive, send)
+
+        return between
+
+    steps = []
+    async with connect_agent(demo_posts=False, through=hang) as agent:
+        plan_id = await make_plan(agent)
+
+        async def apply():
+            _, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
+            steps.extend(data["steps"])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(apply)
+            with anyio.fail_after(5):
+                await held.wait()
+            await agent.runtime.app.writer.in_flight.abandon()
+        account = await agent.find_account("linkedin Harbor Café")
+    assert [(step["index"], step["outcome"]) for step in steps] == [(1, "unknown")]
+    assert steps[0]["reason"] == (
+        "The call ended before there was a response. Look for it with list_posts. If it isn't there, call create_post with the "
+        f"same content and media, account_ids {account}, scheduled_at 2026-11-25T09:00:00.000Z and allow_duplicate=true, then "
+        "apply_plan again."
+    )
+
+
+async def test_created_post_is_the_plans_own_without_another_look_at_the_ledger(empty_agent, monkeypatch):
+    """Undoing deletes it."""
+    looks, find = [], Ledger.find_prior_create
+
+    async def find_once(self, *arguments, **options):
+        looks.append(arguments)
+        if len(looks) > before:
+            raise LedgerProblem("the disk is full.")
+        return await find(self, *arguments, **options)
+
+    plan_id = await make_plan(empty_agent, TWO[:1])
+    monkeypatch.setattr(Ledger, "find_prior_create", find_once)
+    before = 100
+    await empty_agent.expect_ok("create_post", **TWO[1])
+    before = len(looks)
+    looks.clear()
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert list_outcomes(data) == [(1, "created")]
+    monkeypatch.setattr(Ledger, "find_prior_create", find)
+    _, data = await empty_agent.expect_ok("undo_plan", plan_id=plan_id)
+    assert list_outcomes(data) == [(1, "deleted")]
 
 
 async def test_apply_stops_when_a_create_cannot_be_recorded(empty_agent, monkeypatch):

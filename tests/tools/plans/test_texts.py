@@ -122,7 +122,9 @@ async def test_apply_that_stops_at_an_unknown_outcome(connect_agent):
     async with connect_agent(
         demo_posts=False, through=lambda app: Fault(app, methods=("POST",), lasting=True)
     ) as agent:
-        plan_id = await make_plan(agent, [*TWO, {**TWO[1], "content": "Post 3"}])
+        twitter = await agent.find_account("twitter @harborcafe")
+        posts = [TWO[0], {**TWO[1], "account_ids": ["linkedin", twitter]}, {**TWO[1], "content": "Post 3"}]
+        plan_id = await make_plan(agent, posts)
         agent.sandbox.app.turn = 1
         text, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
         assert render_result(agent, text, plan_id) == snapshot("""\
@@ -130,8 +132,9 @@ Plan <plan>: 1 of 3 posts scheduled now.
 - post 1, Wed 25 Nov 2026 10:00 Europe/Paris (09:00Z): created <post 1> for linkedin «Harbor Café», «Post 1»
     (6 of 3000 on linkedin)
 - post 2, Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z): unknown: no response. Look for it with list_posts. If
-    it isn't there, call create_post with the same content and media, account_ids <linkedin>, scheduled_at
-    2026-11-26T09:00:00.000Z and allow_duplicate=true, then apply_plan again.
+    it isn't there, call create_post with the same content and media, account_ids <linkedin>,
+    <twitter@harborcafe>, scheduled_at 2026-11-26T09:00:00.000Z and allow_duplicate=true, then apply_plan
+    again.
 Stopped there so that nothing is sent twice; what was created isn't sent again.
 Sandbox: nothing here becomes public.\
 """)
@@ -144,7 +147,8 @@ Plan <plan>: 1 of 3 posts scheduled now.
     2026-11-24T08:02:00.000Z may have created an equal post, but its response was lost. Look for it with
     list_posts; if it isn't there, create_post with allow_duplicate=true sends it. Nothing was sent by this
     call. If it isn't there, call create_post with the same content and media, account_ids <linkedin>,
-    scheduled_at 2026-11-26T09:00:00.000Z and allow_duplicate=true, then apply_plan again.
+    <twitter@harborcafe>, scheduled_at 2026-11-26T09:00:00.000Z and allow_duplicate=true, then apply_plan
+    again.
 Stopped there so that nothing is sent twice; what was created isn't sent again.
 Sandbox: nothing here becomes public.\
 """)
@@ -156,7 +160,8 @@ async def test_apply_that_the_api_refuses_in_part(connect_agent):
     async with connect_agent(demo_posts=False, through=lambda app: Fault(app, methods=("POST",), how=400)) as agent:
         twitter = await agent.find_account("twitter @harborcafe")
         linkedin = await agent.find_account("linkedin Harbor Café")
-        posts = [TWO[0], {**TWO[1], "account_ids": [twitter, linkedin]}, {**TWO[1], "content": "Last"}]
+        berlin = await agent.find_account("twitter @harborcafe_berlin")
+        posts = [TWO[0], {**TWO[1], "account_ids": [twitter, linkedin, berlin]}, {**TWO[1], "content": "Last"}]
         plan_id = await make_plan(agent, posts)
         await agent.expect_ok("create_post", **{**TWO[1], "account_ids": [twitter]})
         agent.sandbox.app.turn = 0
@@ -167,7 +172,7 @@ Plan <plan>: 1 of 3 posts scheduled now.
     request (400). API said: «Something failed.». Correct that, then call again; nothing was changed.
 - post 2, Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z): refused: <post 1> has the same text and time but not
     all of the accounts; create_post with the same content and media, scheduled_at 2026-11-26T09:00:00.000Z
-    and account_ids <linkedin> sends it to the rest
+    and account_ids <linkedin>, <twitter@harborcafe_berlin> sends it to the rest
 - post 3, Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z): created <post 2> for linkedin «Harbor Café», «Last» (4
     of 3000 on linkedin)
 Nothing is public yet; undo_plan deletes these posts, delete_post a single one.

@@ -171,16 +171,16 @@ async def _create_and_note(
 def _created_step(entry: Scheduled, created: Created, accounts: AccountIndex, context: ToolContext) -> Step:
     """Return the step of a create. A post's content is in it, so that no get_post is needed to verify it."""
     index, post_id = entry.post.index, created.post_id
-    if created.missing_accounts:
-        missing = ", ".join(map(show_id, created.missing_accounts))
-        reason = (
-            f"{show_id(post_id or '')} has the same text and time but not all of the accounts; create_post with the same content "
-            f"and media, scheduled_at {to_wire(entry.at)} and account_ids {missing} sends it to the rest"
-        )
-        return make_step(index, "refused", reason)
     if post_id is None:
         cause = describe_cause(created.cause) if created.cause else "The call ended before there was a response."
         return make_step(index, "unknown", f"{cause} Look for it with list_posts. {_advise_manual(entry)}")
+    if created.missing_accounts:
+        missing = ", ".join(map(show_id, created.missing_accounts))
+        reason = (
+            f"{show_id(post_id)} has the same text and time but not all of the accounts; create_post with the same content "
+            f"and media, scheduled_at {to_wire(entry.at)} and account_ids {missing} sends it to the rest"
+        )
+        return make_step(index, "refused", reason)
     step = make_step(index, created.outcome, post_id=post_id)
     step.scheduled_at = to_iso(entry.at, context.zone)
     step.accounts = _account_names(entry, accounts)
