@@ -1,5 +1,7 @@
 """Edges of applying and undoing plans: accounts that are gone, times to the second, records that are missing."""
 
+import re
+
 import anyio
 import pytest
 
@@ -295,3 +297,101 @@ async def test_unknown_plan_is_named_by_the_tool(empty_agent, tool):
     assert await empty_agent.expect_error(tool, plan_id="5e1ec7ab1e00") == (
         f"{failure}: plan 5e1ec7ab1e00 was altered since it was shown. Call plan_posts again; nothing was sent."
     )
+
+
+def without_date(app):
+    """Take the time of the API from its responses."""
+
+    async def between(scope, receive, send):
+        async def cut(message):
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [each for each in message["headers"] if each[0].lower() != b"date"]}
+            await send(message)
+
+        await app(scope, receive, cut)
+
+    return between
+
+
+@UNDO
+async def test_missing_post_counts_as_gone_where_the_api_has_no_clock(connect_agent, clock):
+    """After the replication lag, by this machine's clock."""
+    async with connect_agent(demo_posts=False, through=without_date) as agent:
+        plan_id = await make_plan(agent, TWO[:1])
+        await agent.expect_ok("apply_plan", plan_id=plan_id)
+        with agent.sandbox.store.writing() as db:
+            db.execute("DELETE FROM posts")
+        for seconds, outcome in ((85, "unknown"), (10, "already_gone")):
+            clock.move(seconds)
+            _, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
+            assert list_outcomes(data) == [(1, outcome)]
+
+
+@UNDO
+async def test_missing_post_counts_as_gone_after_a_delete_that_was_refused(connect_agent, clock):
+    """Only its create could still be missing on a replica."""
+    async with connect_agent(demo_posts=False, through=lambda app: Fault(app, methods=("DELETE",), how=403)) as agent:
+        plan_id = await make_plan(agent, TWO[:1])
+        await agent.expect_ok("apply_plan", plan_id=plan_id)
+        clock.move(3600)
+        agent.sandbox.app.turn = 0
+        _, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
+        assert list_outcomes(data) == [(1, "failed")]
+        with agent.sandbox.store.writing() as db:
+            db.execute("DELETE FROM posts")
+        _, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
+        assert list_outcomes(data) == [(1, "already_gone")]
+
+
+@UNDO
+async def test_question_of_an_undo_names_a_post_that_has_become_a_draft(connect_agent):
+    async with connect_agent(answer=True, mode="legacy", demo_posts=False) as agent:
+        plan_id = await make_plan(agent, TWO[:1])
+        _, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
+        agent.update_post(data["steps"][0]["post_id"], status="draft", scheduled_at=None)
+        _, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
+        assert agent.questions[-1] == (
+            f"Delete 1 post that plan {plan_id} created, unless published by then?\n"
+            "no time set, linkedin «Harbor Café»:\n│ Post 1"
+        )
+        assert list_outcomes(data) == [(1, "deleted")]
+
+
+@UNDO
+@pytest.mark.requirement("tools.plans.confirmed")
+async def test_code_for_an_undo_covers_no_equal_post_with_another_id(connect_agent):
+    """The post was deleted and created again since."""
+    async with connect_agent(demo_posts=False, confirm="required") as agent:
+
+        async def call(tool, **arguments):
+            words = await agent.expect_error(tool, **arguments)
+            return await agent.expect_ok(tool, **arguments, confirmation=find_code(words))
+
+        plan_id = await make_plan(agent, TWO[:1])
+        _, data = await call("apply_plan", plan_id=plan_id)
+        code = find_code(await agent.expect_error("undo_plan", plan_id=plan_id))
+        await call("delete_post", post_id=data["steps"][0]["post_id"])
+        await call("apply_plan", plan_id=plan_id)
+        words = await agent.expect_error("undo_plan", plan_id=plan_id, confirmation=code)
+        assert "or for other arguments" in words
+        assert len(agent.list_posts()) == 1
+
+
+def find_code(words):
+    """Return the confirmation code of a preview."""
+    return re.search(r"confirmation (\S+) \(once", words)[1]
+
+
+@UNDO
+async def test_undo_ends_at_the_limit_of_deletes_and_is_recorded(connect_agent, clock):
+    """The history has the tool that deleted."""
+    async with connect_agent(demo_posts=False, max_deletes_per_hour=1) as agent:
+        plan_id = await make_plan(agent)
+        await agent.expect_ok("apply_plan", plan_id=plan_id)
+        since = clock.now()
+        clock.move(60)
+        _, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
+        assert (list_outcomes(data), data["complete"]) == ([(1, "deleted"), (2, "failed")], False)
+        assert data["steps"][1]["reason"].startswith("Post 2 not deleted: TTP_MAX_DELETES_PER_HOUR allows 1 ")
+        history = await agent.runtime.app.ledger.read_history(since)
+        assert [each.tool for each in history if each.kind == "delete"] == ["undo_plan"]
