@@ -193,25 +193,40 @@ async def test_create_that_is_abandoned_has_an_unknown_outcome(connect_agent):
 
 async def test_created_post_is_the_plans_own_without_another_look_at_the_ledger(empty_agent, monkeypatch):
     """Undoing deletes it."""
-    looks, find = [], Ledger.find_prior_create
-
-    async def find_once(self, *arguments, **options):
-        looks.append(arguments)
-        if len(looks) > before:
-            raise LedgerProblem("the disk is full.")
-        return await find(self, *arguments, **options)
-
     plan_id = await make_plan(empty_agent, TWO[:1])
-    monkeypatch.setattr(Ledger, "find_prior_create", find_once)
-    before = 100
-    await empty_agent.expect_ok("create_post", **TWO[1])
-    before = len(looks)
-    looks.clear()
-    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    with monkeypatch.context() as full:
+        full.setattr(Ledger, "find_prior_create", fail_to_record)
+        _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
     assert list_outcomes(data) == [(1, "created")]
-    monkeypatch.setattr(Ledger, "find_prior_create", find)
     _, data = await empty_agent.expect_ok("undo_plan", plan_id=plan_id)
     assert list_outcomes(data) == [(1, "deleted")]
+
+
+async def test_post_that_the_ledger_cannot_tell_from_the_users_is_kept(empty_agent, monkeypatch):
+    """Undoing a plan never deletes what the user made."""
+    plan_id = await make_plan(empty_agent, TWO[:1])
+    await empty_agent.expect_ok("create_post", **TWO[0])
+    with monkeypatch.context() as full:
+        full.setattr(Ledger, "find_prior_create", fail_to_record)
+        _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert list_outcomes(data) == [(1, "already_created")]
+    _, data = await empty_agent.expect_ok("undo_plan", plan_id=plan_id)
+    assert list_outcomes(data) == [(1, "kept")]
+    assert len(empty_agent.list_posts()) == 1
+
+
+async def test_plan_that_expires_while_it_is_applied_is_reported_as_it_was(empty_agent, monkeypatch):
+    """Its posts exist all the same."""
+    plan_id, loads, load = await make_plan(empty_agent), [], Plans.load
+
+    async def load_once(self, wanted):
+        loads.append(wanted)
+        return await load(self, wanted) if len(loads) == 1 else None
+
+    monkeypatch.setattr(Plans, "load", load_once)
+    text, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert text.startswith(f"Plan {plan_id}: 0 of 2 posts scheduled now.")
+    assert (list_outcomes(data), data["complete"]) == ([(1, "created"), (2, "created")], False)
 
 
 async def test_apply_stops_when_a_create_cannot_be_recorded(empty_agent, monkeypatch):
