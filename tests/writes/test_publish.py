@@ -248,6 +248,29 @@ def test_scheduled_post_is_due_within_one_tick(status: str, seconds: float | Non
     assert is_due(make_post("p1", status, {}, "20", **at), START) == due
 
 
+@pytest.mark.requirement("writes.retry")
+@pytest.mark.parametrize(("created", "other_created"), [("20", None), (None, "20"), (None, None)])
+def test_repeat_counts_if_the_api_shows_no_creation_time(created: str | None, other_created: str | None) -> None:
+    post, other = (
+        make_post("p1", "partial", {"b": "failed"}, "20"),
+        make_post("p2", "scheduled", {"b": "pending"}, "20"),
+    )
+    for each, day in ((post, created), (other, other_created)):
+        each.raw["createdAt"] = day and f"2026-11-{day}T10:00:00Z"
+
+    assert find_accounts_with(post, [other], ["b"]) == {"b": "p2"}
+
+
+@pytest.mark.requirement("writes.publish")
+@pytest.mark.parametrize(("status", "started"), [
+    ("publishing", True), ("published", True), ("partial", True), ("draft", False), ("scheduled", False)
+])  # fmt: skip
+def test_status_that_follows_a_request_proves_it(status: str, started: bool) -> None:
+    draft, after = (make_post("p1", each, {}, "20") for each in ("draft", status))
+
+    assert has_started(draft, after, START) == started
+
+
 @pytest.mark.requirement("writes.publish")
 def test_unchanged_failed_status_proves_nothing() -> None:
     failed, draft = (make_post("p1", status, {"a": "failed"}, "20") for status in ("failed", "draft"))

@@ -1,12 +1,15 @@
 """Boards by name, and the options of TikTok accounts, in every tool that writes a post."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.tools.conftest import answer_reads, read_text, send_reply
+from ttp_mcp.api import CreatorInfo, Integration
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
+from ttp_mcp.tools.posts.network_choices import NetworkOptions, find_tiktok_errors
 
 pytestmark = pytest.mark.requirement("tools.networks")
 
@@ -85,6 +88,7 @@ BOARDS = [
     {"id": "4", "name": "  "},
     {"id": "5"},
     {"id": 7, "title": "2026", "pinCount": -1},
+    {"id": "8", "name": "3"},
     {"name": "No id"},
 ]
 
@@ -96,12 +100,14 @@ BOARDS = [
         ("Cafe\u0301", "3"),
         ("2026", "7"),
         ("7", "7"),
+        (" 7 ", "7"),
+        ("3", "3"),
         ("  ", "Pinterest: platform_data.pinterest needs boardId."),
         ("\u200b", "no board is named «»."),
         (["Recipes"], "boardId must be text."),
         (
             "No id",
-            "no board is named «No id». Boards: «Recipes» (1), «recipes» (2), «Café» (3), «» (4), 5, «2026» (7).",
+            "no board is named «No id». Boards: «Recipes» (1), «recipes» (2), «Café» (3), «» (4), 5, «2026» (7), «3» (8).",
         ),
     ],
 )
@@ -112,6 +118,7 @@ async def test_board_matches_exactly_one_or_none(connect_agent, board, result):
         called = await agent.call("create_post", **make_pin(board))
         if called.is_error:
             assert result in read_text(called)
+            assert "problems" not in read_text(called)
             assert agent.list_posts() == []
         else:
             assert read_board(agent, called.structured_content["post_id"]) == result
@@ -125,7 +132,7 @@ async def test_unknown_board_is_refused_with_the_known_ones(empty_agent):
         "(board-coffee-and-harbor), «Recipes» (board-recipes), «Winter recipes» (board-winter-recipes), «Team"
         " ideas» (board-team-ideas). Pass one of their ids as board. Nothing was sent."
     )
-    text, data = await empty_agent.expect_ok("create_post", **make_pin("549755885175"))
+    text, data = await empty_agent.expect_ok("create_post", **make_pin(" 549755885175"))
     assert data["warnings"] == ["Pinterest: the API lists no board «549755885175»; it is sent as it is."]
 
 
@@ -329,6 +336,7 @@ FIRST_20 = ", ".join(f"«Board {number}» (b{number})" for number in range(1, 21
     [
         (MANY, "x" * 61, f"no board is named «{'x' * 59}…». Boards: {FIRST_20} and 2 more. Pass one of their ids as board."),
         (MANY[:20], "Garden", f"no board is named «Garden». Boards: {FIRST_20}. Pass one of their ids as board."),
+        ([{"id": "b", "name": "y" * 61}], "G", f"no board is named «G». Boards: «{'y' * 59}…» (b). Pass one of their ids as board."),
         ([], "Garden", "no board is named «Garden». Boards: none. Pass one of their ids as board."),
         (
             MANY,
@@ -430,3 +438,52 @@ async def test_choices_are_compared_with_what_is_known_of_the_account(connect_ag
         post["media_urls"] = [PHOTO, CLIP, "https://example.com/b.mp4"]
         _, data = await agent.expect_ok("check_post", **post)
     assert [error for error in data["errors"] if "tiktok @harbor.cafe" in error] == errors
+
+
+CREATOR = CreatorInfo(None, None, ("SELF_ONLY",), True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("creator", "block", "errors"),
+    [
+        (
+            CREATOR,
+            {"privacy": "x" * 61},
+            [f"TikTok: us doesn't offer the privacy «{'x' * 59}…». It offers SELF_ONLY; ask its owner which."],
+        ),
+        (CREATOR, {"privacy": "SELF_ONLY"}, []),
+        (CREATOR, {"privacy": ""}, []),
+        (CREATOR, {"privacy": 5}, []),
+        (replace(CREATOR, privacy_levels=()), {"privacy": "x"}, []),
+        (CREATOR, {"allowComments": "yes"}, []),
+        (CREATOR, {"allowDuet": True}, []),
+    ],
+)  # fmt: skip
+def test_choices_of_another_form_are_left_to_the_rules(creator, block, errors):
+    """They say that a choice is missing or no text."""
+    assert find_tiktok_errors(creator, block, [], "us") == errors
+
+
+async def test_board_is_found_without_accounts_that_were_just_read(empty_agent):
+    """The accounts are kept for a minute, and a plan can take longer."""
+    pin = Integration("p", "pinterest", None, None, None, None, None, None)
+    options = NetworkOptions(empty_agent.runtime.app)
+    found = await options.check({"pinterest": {"board": "Recipes"}}, [pin], [], scheduled=True)
+    assert found.platform_data == {"pinterest": {"boardId": "board-recipes"}}
+    assert (found.errors, found.warnings) == ([], [])
+
+
+async def test_boards_are_read_once_for_a_plan(connect_agent):
+    asked = []
+
+    def count_reads(app):
+        async def count(scope, receive, send):
+            asked.append(scope["path"])
+            await app(scope, receive, send)
+
+        return count
+
+    async with connect_agent(through=count_reads, demo_posts=False) as agent:
+        posts = [make_pin("Recipes", content=text) for text in ("One", "Two")]
+        await agent.expect_ok("plan_posts", posts=posts)
+    assert asked.count("/api/integrations/pinterest/boards") == 1
