@@ -108,8 +108,8 @@ def test_track_header_that_is_cut_has_no_dimensions(version):
     size = 88 + 12 * version - 4
     header = bytes((version, 0, 0, 7)) + bytes(size - 12) + struct.pack(">II", 640 << 16, 480 << 16)
     handler = build_box(b"mdia", build_box(b"hdlr", bytes(8) + b"vide"))
-    for cut, expected in ((0, (640, 480)), (1, (None, None)), (8, (None, None)), (40, (None, None))):
-        track = build_box(b"trak", build_box(b"tkhd", header[: len(header) - cut]) + handler)
+    for cut, expected in ((-9, (640, 480)), (0, (640, 480)), (1, (None, None)), (8, (None, None)), (40, (None, None))):
+        track = build_box(b"trak", build_box(b"tkhd", (header + bytes(9))[: len(header) - cut]) + handler)
         assert read_shape(build_film(HEADER, track)) == (*expected, False, 12.5)
 
 

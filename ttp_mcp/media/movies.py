@@ -110,13 +110,13 @@ def _read_duration(box: bytes) -> float | None:
 
 
 def _track_size(box: bytes) -> tuple[int | None, int | None]:
-    """Pixels of a track header of either version, which holds them as 16.16 fixed point; none for sound."""
+    """Pixels of a track header of either version, which holds them as 16.16 fixed point; zero for sound."""
     start = 88 if box[:1] == b"\1" else 76
     fields = box[start : start + 8]
     if len(fields) < 8:
         return None, None
     width, height = struct.unpack(">II", fields)
-    return width >> 16 or None, height >> 16 or None
+    return width >> 16, height >> 16
 
 
 def _is_turned(box: bytes) -> bool:
