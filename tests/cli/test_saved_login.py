@@ -97,18 +97,22 @@ def test_folders_above_a_login_are_made_for_the_user_alone(environ):
 
 
 def test_login_is_on_the_disk_before_it_replaces_an_earlier_one(environ, login, monkeypatch, tmp_path):
-    """It is written beside the earlier one: a file can't be moved from another file system in one step."""
+    """It is written beside the earlier one: a file can't be moved from another file system in one step.
+
+    If the computer stops before, what is left is hidden and has the name of the login.
+    """
     path = login_path(environ)
     before, synced, fsync = path.read_bytes(), [], os.fsync
 
     def observe(handle):
-        synced.append((os.fstat(handle).st_size, path.read_bytes() == before))
+        (beside,) = {each.name for each in path.parent.iterdir()} - {path.name}
+        synced.append((os.fstat(handle).st_size, path.read_bytes() == before, beside.startswith(".login.json.")))
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", observe)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     save_login(environ, Login(Token(OTHER), URL))
-    assert synced == [(path.stat().st_size, True)]
+    assert synced == [(path.stat().st_size, True, True)]
     assert list(path.parent.iterdir()) == [path]
 
 
