@@ -14,6 +14,7 @@ from keyring.backends.fail import Keyring as NoKeyring
 from tests.support.keyrings import MemoryKeyring
 from tests.support.windows import WINDOWS, has_mode, needs_links, needs_modes
 from ttp_mcp.config import load_settings
+from ttp_mcp.config.files import read_private
 from ttp_mcp.config.login import (
     Login,
     LoginProblem,
@@ -264,6 +265,19 @@ def test_login_that_others_can_reach_is_not_used(environ, login, mode):
     assert read_problem(environ) == (
         "the login isn't safe to use: its file can be read or written by other users of this computer."
     )
+
+
+@needs_modes
+@pytest.mark.requirement("login.saves")
+def test_file_is_read_where_modes_and_owners_mean_nothing(environ, login, monkeypatch):
+    """As on Windows, whose files look as if all users could read them."""
+    path = login_path(environ)
+    path.chmod(0o666)
+    with monkeypatch.context() as change:
+        change.setattr(os, "name", "nt")
+        change.delattr(os, "geteuid")
+        content = read_private(path)
+    assert content == path.read_bytes()
 
 
 @needs_modes
