@@ -1,6 +1,8 @@
 """Other users who may read a file."""
 
 import ctypes
+import os
+import sys
 
 import pytest
 
@@ -64,6 +66,13 @@ def test_command_of_windows_names_the_user(environ, user):
     assert build_icacls(path, environ, with_folder=True) == (
         f'icacls "D:\\ttp state" /inheritance:r /grant:r "{user}:(OI)(CI)F"'
     )
+
+
+def test_command_of_windows_is_for_the_file_alone_unless_its_folder_counts(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    path = r"D:\ttp\token"
+    assert how_to_make_private(path) == build_icacls(path, os.environ)
+    assert how_to_make_private(path, with_folder=True) == build_icacls(path, os.environ, with_folder=True)
 
 
 @pytest.mark.skipif(not WINDOWS, reason="access lists of Windows")
