@@ -1,9 +1,7 @@
 """`publish_post`: publish a post now, or send it again to the accounts where it failed."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any
 
 from pydantic.json_schema import SkipJsonSchema
@@ -113,7 +111,7 @@ async def _choose_step(post_id: str, context: ToolContext) -> _Step | Answer[Pub
     if is_retry or post.status == "failed":
         elsewhere = _find_elsewhere(step)
         if elsewhere and len(elsewhere) == len(prepared.targets):
-            return _answer_covered(step, elsewhere, context)
+            return _answer_covered(step, elsewhere)
     refuse_errors(prepared.findings, NOT_DONE)
     return _leave_out_accounts(step, elsewhere)
 
@@ -184,12 +182,11 @@ def _find_elsewhere(step: _Step) -> dict[str, str]:
 
 def _leave_out_accounts(step: _Step, elsewhere: dict[str, str]) -> _Step:
     """Leave out the accounts that have the post already, and send the others a new post."""
-    if not elsewhere and not step.is_retry:
+    if not elsewhere:
         return step
     targets = {each: account for each, account in step.prepared.targets.items() if each not in elsewhere}
     post = replace(step.prepared.post, account_ids=tuple(targets), platforms=())
-    platforms = Counter(map(attrgetter("platform"), targets.values()))
-    prepared = replace(step.prepared, post=post, targets=targets, platforms=platforms)
+    prepared = replace(step.prepared, post=post, targets=targets)
     return replace(step, prepared=prepared, is_retry=True)
 
 
@@ -230,7 +227,7 @@ async def _publish_now(step: _Step, context: ToolContext) -> Answer[PublishedPos
     text = _describe_published(published, step, context)
     is_open = published.outcome == "already_queued" and published.state != "queued"
     outcome = "unknown" if is_open else published.outcome
-    return _build_answer(outcome, step, context, text, post=published.post, recorded=published.recorded)
+    return _build_answer(outcome, step, text, post=published.post, recorded=published.recorded)
 
 
 def _describe_published(published: Published, step: _Step, context: ToolContext) -> str:
@@ -267,9 +264,7 @@ async def _retry_failed(step: _Step, context: ToolContext) -> Answer[PublishedPo
     created = await context.writer.create(prepared.post, tool=TOOL, existing=prepared.others, retries=step.post.id)
     outcomes = {"created": "retried", "already_created": "already_queued", "unknown": "unknown"}
     text = _describe_retry(created, step, context)
-    return _build_answer(
-        outcomes[created.outcome], step, context, text, new_id=created.post_id, recorded=created.recorded
-    )
+    return _build_answer(outcomes[created.outcome], step, text, new_id=created.post_id, recorded=created.recorded)
 
 
 def _describe_retry(created: Created, step: _Step, context: ToolContext) -> str:
@@ -321,20 +316,19 @@ async def _answer_settled(post: Post, context: ToolContext) -> Answer[PublishedP
     return Answer(text, data)
 
 
-def _answer_covered(step: _Step, elsewhere: dict[str, str], context: ToolContext) -> Answer[PublishedPost]:
+def _answer_covered(step: _Step, elsewhere: dict[str, str]) -> Answer[PublishedPost]:
     """Answer when every account has the post by another one."""
     by = join_words(sorted(map(show_id, set(elsewhere.values()))))
     text = (
         f"Already sent again: {by} has the same text for {name_accounts(step.prepared)}, where {show_id(step.post.id)} failed. Nothing "
         "was sent; get_post shows the result."
     )
-    return _build_answer("already_queued", step, context, text, new_id=next(iter(elsewhere.values())))
+    return _build_answer("already_queued", step, text, new_id=next(iter(elsewhere.values())))
 
 
 def _build_answer(
     outcome: str,
     step: _Step,
-    context: ToolContext,
     text: str,
     *,
     post: Post | None = None,
