@@ -423,3 +423,260 @@ async def test_time_past_by_the_apis_clock_would_not_be_sent(connect_agent):
         _, data = await agent.expect_ok("check_post", **POST | {"scheduled_at": "2026-11-24T08:30"})
     assert not data["would_be_sent"]
     assert "is in the past" in data["errors"][0]
+
+
+TIME = "Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days"
+LINE = "- linkedin «Harbor Café» (<linkedin>): 17 of 3000 characters"
+
+
+async def test_draft_with_all_parts_is_previewed(empty_agent):
+    """With what the answer of create_post shows of them."""
+    x = await empty_agent.find_account("twitter @harborcafe")
+    text, data = await empty_agent.expect_ok(
+        "check_post",
+        content="Doors open",
+        account_ids=[x, "pinterest"],
+        media_urls=["https://example.com/a.jpg"],
+        thread=["And close at six", "Or later"],
+        platform_data={"pinterest": {"board": "Recipes"}},
+    )
+    assert empty_agent.format_text(text) == snapshot("""\
+Would be saved as a draft for twitter @harborcafe and pinterest @harborcafe, with 1 media file, as a thread of
+    3.
+- twitter @harborcafe «Harbor Café» (<twitter@harborcafe>): 10 of 280 characters
+- pinterest @harborcafe «Harbor Café» (<pinterest@harborcafe>): 10 of 500 characters
+Media: «a.jpg».
+Thread post 2: «And close at six» (16 of 280 characters).
+Thread post 3: «Or later» (8 of 280 characters).
+Choices for pinterest: board_id «board-recipes».
+Board: «Recipes» (board-recipes).
+Warning: Pinterest: threads are for X only; this platform gets content without the thread.
+Nothing was sent. create_post with the same arguments saves it.\
+""")
+    assert [(each["account"], each["characters"], each["limit"]) for each in data["accounts"]] == [
+        ("twitter @harborcafe", 16, 280),
+        ("pinterest @harborcafe", 10, 500),
+    ]
+    assert "scheduled_at" not in data
+
+
+@pytest.mark.parametrize(
+    ("when", "verdict"),
+    [
+        (POST["scheduled_at"], f"Would not be sent again {TIME}, to linkedin «Harbor Café»."),
+        (
+            "now",
+            "Would not be sent again Tue 24 Nov 2026 09:04 Europe/Paris (08:04Z), in 2 min, to linkedin «Harbor Café».",
+        ),
+        (None, "Would not be saved as a draft again for linkedin «Harbor Café»."),
+    ],
+)
+async def test_preview_of_a_duplicate_is_complete(empty_agent, when, verdict):
+    post = POST | {"scheduled_at": when}
+    _, made = await empty_agent.expect_ok("create_post", **post)
+    text, data = await empty_agent.expect_ok("check_post", **post)
+    warning = (
+        [] if when is None else [f"The same text is already scheduled for linkedin «Harbor Café» ({made['post_id']})."]
+    )
+    assert empty_agent.mask_ids(text).replace(made["post_id"], "<post 1>") == "\n".join(
+        [
+            verdict,
+            LINE,
+            *(f"Warning: {each.replace(made['post_id'], '<post 1>')}" for each in warning),
+            (
+                "Nothing was sent, and create_post would send nothing either: <post 1> is the same post for the same accounts and time. "
+                "allow_duplicate sends it once more, if the user wants that."
+            ),
+        ]
+    )
+    assert (data["would_be_sent"], data["already_created"], data["errors"], data["warnings"]) == (
+        False,
+        made["post_id"],
+        [],
+        warning,
+    )
+
+
+async def test_preview_for_now_is_complete(empty_agent):
+    text, data = await empty_agent.expect_ok("check_post", **POST | {"scheduled_at": "now"})
+    assert empty_agent.mask_ids(text) == (
+        "Would be sent Tue 24 Nov 2026 09:04 Europe/Paris (08:04Z), in 2 min, to linkedin «Harbor Café». This is the nearest time "
+        f"that the API takes.\n{LINE}\nNothing was sent. create_post with the same arguments schedules it."
+    )
+    assert data["scheduled_at"] == "2026-11-24T09:04:00+01:00"
+
+
+async def test_preview_of_a_draft_with_errors_is_complete(empty_agent):
+    text, _ = await empty_agent.expect_ok("check_post", **POST | {"scheduled_at": None, "thread": ["More"]})
+    assert empty_agent.mask_ids(text) == (
+        f"Would not be saved as a draft as it is for linkedin «Harbor Café», as a thread of 2.\n{LINE}\n"
+        "Thread post 2: «More» (4 of 280 characters).\n"
+        "Error: thread is for X only: add an X account, or leave thread out.\n"
+        "Nothing was sent. Fix the errors, then check again."
+    )
+
+
+async def test_preview_without_accounts_is_complete(empty_agent):
+    text, data = await empty_agent.expect_ok("check_post", **POST | {"account_ids": None})
+    assert text == (
+        f"Would not be sent as it is: {TIME}.\n"
+        "Error: pass account_ids or platforms; neither was passed. list_integrations shows the accounts.\n"
+        "Nothing was sent. Fix the errors, then check again."
+    )
+    assert (data["accounts"], data["would_be_sent"]) == ([], False)
+
+
+async def test_posts_that_serve_the_accounts_together_or_in_part_are_named(empty_agent):
+    x, pin = [await empty_agent.find_account(name) for name in ("twitter @harborcafe", "instagram @harbor.cafe")]
+    linkedin = await empty_agent.find_account("linkedin Harbor Café")
+    first, second = [
+        (await empty_agent.expect_ok("create_post", **POST | {"account_ids": [each], "scheduled_at": None}))[1][
+            "post_id"
+        ]
+        for each in (x, linkedin)
+    ]
+    post = POST | {"scheduled_at": None}
+    _, data = await empty_agent.expect_ok("check_post", **post | {"account_ids": [x, linkedin]})
+    assert (data["already_created"], data["warnings"]) == (first, [f"For the other accounts it is {second}."])
+    _, data = await empty_agent.expect_ok("check_post", **post | {"account_ids": [linkedin, pin]})
+    assert data["already_created"] == second
+    assert (
+        f"It is not for instagram @harbor.cafe: create_post with account_ids {pin} alone sends it there."
+        in data["warnings"]
+    )
+    assert not any(each.startswith("For the other accounts") for each in data["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"post_id": "p1", "copy_of": "p2"}, "copy_of has no use with post_id; account_ids names accounts"),
+        (
+            {"post_id": "p1", "copy_of": "p2", "platforms": ["linkedin"]},
+            "copy_of and platforms has no use with post_id; account_ids names accounts",
+        ),
+        ({"remove": ["media"]}, "remove needs post_id"),
+    ],
+)
+async def test_arguments_of_the_other_tool_are_named(empty_agent, arguments, words):
+    assert await empty_agent.expect_error("check_post", content="x", **arguments) == (
+        f"Post not checked: {words}. Leave it out, and call again; nothing was sent."
+    )
+
+
+async def test_account_is_described_without_hidden_characters(connect_agent):
+    account = {
+        "id": "acc\u200b_1",
+        "platform": "friendster",
+        "name": "U\u202es",
+        "handle": "@a\u200bb",
+        "status": "connected",
+    }
+    replies = {"/integrations": {"integrations": [account]}, "/posts": {"posts": []}}
+    async with connect_agent(demo_posts=False, through=answer_reads(replies)) as agent:
+        _, data = await agent.expect_ok("check_post", **POST | {"account_ids": [account["id"]]})
+    (shown,) = data["accounts"]
+    assert {name: shown.get(name) for name in ("account_id", "platform", "name", "handle", "characters", "limit")} == {
+        "account_id": "acc_1",
+        "platform": "friendster",
+        "name": "Us",
+        "handle": "@ab",
+        "characters": 17,
+        "limit": None,
+    }
+
+
+async def make_scheduled(agent, **more) -> str:
+    """Return the id of a new post."""
+    return (await agent.expect_ok("create_post", **POST | more))[1]["post_id"]
+
+
+async def test_change_of_a_published_post_is_previewed_without_a_next_step(empty_agent):
+    post_id = await make_scheduled(empty_agent)
+    empty_agent.update_post(post_id, status="published")
+    text, data = await empty_agent.expect_ok("check_post", post_id=post_id, content="New")
+    error = f"{post_id} is published, so it is out or on its way and can't be changed. create_post sends a new one."
+    assert empty_agent.mask_ids(text).replace(post_id, "<post 1>") == (
+        "Can't be changed: <post 1>.\n- linkedin «Harbor Café» (<linkedin>): 3 of 3000 characters\n"
+        f"Error: {error.replace(post_id, '<post 1>')}\nNothing was sent."
+    )
+    assert (data["would_be_sent"], data["errors"]) == (False, [error])
+
+
+async def test_change_to_an_equal_post_is_previewed(empty_agent):
+    first, second = (
+        await make_scheduled(empty_agent),
+        await make_scheduled(empty_agent, scheduled_at="2026-11-28T10:00"),
+    )
+    text, _ = await empty_agent.expect_ok("check_post", post_id=second, scheduled_at=POST["scheduled_at"])
+    assert text.replace(first, "<first>").splitlines()[0] == (
+        f"Would not be sent again {TIME}, to linkedin «Harbor Café»."
+    )
+    assert text.splitlines()[-1] == (
+        f"Nothing was sent, and reschedule_post would refuse this: {first} is already the same post for the same accounts and time. "
+        "delete_post removes the one that isn't wanted."
+    )
+
+
+async def test_change_to_now_keeps_two_minutes(empty_agent):
+    """As in reschedule_post; the post isn't compared with itself."""
+    post_id = await make_scheduled(empty_agent)
+    text, data = await empty_agent.expect_ok("check_post", post_id=post_id, scheduled_at="now")
+    assert text.splitlines()[0] == (
+        "Would be sent Tue 24 Nov 2026 09:05 Europe/Paris (08:05Z), in 3 min, to linkedin «Harbor Café». This is the nearest time "
+        "that the API takes."
+    )
+    assert (data["would_be_sent"], data["warnings"]) == (True, [])
+    _, data = await empty_agent.expect_ok("check_post", post_id=post_id, scheduled_at="2026-11-24T09:03:30")
+    assert data["errors"] == [
+        (
+            "Tue 24 Nov 2026 09:03 Europe/Paris (08:03Z) is less than two minutes away, too soon to replace a post safely. Pass a "
+            "later time."
+        )
+    ]
+
+
+async def test_changed_draft_is_compared_with_the_other_posts(empty_agent):
+    draft, other = (
+        await make_scheduled(empty_agent, scheduled_at=None),
+        await make_scheduled(empty_agent, content="Other"),
+    )
+    text, data = await empty_agent.expect_ok("check_post", post_id=draft, content="Other")
+    assert data["warnings"] == [f"The same text is already scheduled for linkedin «Harbor Café» ({other})."]
+    assert text.splitlines()[0] == "Would be saved as a draft for linkedin «Harbor Café»."
+    assert text.splitlines()[-1] == "Nothing was sent. reschedule_post with the same arguments makes the change."
+
+
+async def test_problems_of_a_change_come_first(empty_agent):
+    """The first ones are about the old post."""
+    post_id = await make_scheduled(empty_agent)
+    empty_agent.sandbox.clock.move(2 * 86_400 + 57 * 60)
+    _, data = await empty_agent.expect_ok("check_post", post_id=post_id, thread=["More"])
+    assert data["errors"] == [
+        f"{post_id} is due in 1 min, too soon to be replaced safely. delete_post may still stop it.",
+        (
+            "Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z) is less than two minutes away, too soon to replace a post safely. Pass a later "
+            "time."
+        ),
+        "thread is for X only: add an X account, or leave thread out.",
+    ]
+
+
+async def test_long_text_of_a_change_is_split(empty_agent):
+    x = await empty_agent.find_account("twitter @harborcafe")
+    post_id = await make_scheduled(empty_agent, account_ids=[x])
+    text, data = await empty_agent.expect_ok("check_post", post_id=post_id, content=f"{'é' * 278}. End.")
+    assert data["proposed_thread"] == {"content": f"{'é' * 278}.", "thread": ["End."]}
+    assert text.splitlines()[-5] == "Proposed thread for X, 2 posts, ready to pass as content and thread:"
+
+
+async def test_missing_post_is_named_with_its_replacement(empty_agent):
+    old = await make_scheduled(empty_agent)
+    _, moved = await empty_agent.expect_ok("reschedule_post", post_id=old, content="New")
+    assert await empty_agent.expect_error("check_post", post_id=old, content="x") == (
+        f"Post not checked: {old} was replaced by {moved['post_id']} when it was rescheduled. Call again with that id; nothing was "
+        "changed."
+    )
+    assert (await empty_agent.expect_error("check_post", content="x", copy_of="cmb1")).startswith(
+        "Post not checked: not found (404)"
+    )

@@ -290,3 +290,34 @@ async def test_content_is_required_unless_a_post_is_copied(connect_agent):
         _, data = await agent.expect_ok("create_post", copy_of="p1", platforms=["linkedin"])
         assert agent.list_posts() == [(TEXT, "draft")]
         assert data["text"] == TEXT
+
+
+async def test_question_has_the_choices_that_were_found(connect_agent):
+    async with connect_agent(demo_posts=False, answer=False) as agent:
+        await agent.expect_error(
+            "create_post",
+            content=TEXT,
+            platforms=["pinterest"],
+            media_urls=["https://example.com/a.jpg"],
+            platform_data={"pinterest": {"board": "Recipes"}},
+            scheduled_at="2026-11-24T09:10",
+        )
+        assert agent.questions == [
+            (
+                "Schedule this post for Tue 24 Nov 2026 09:10 Europe/Paris (08:10Z), in 8 min, on pinterest @harborcafe, with 1 media "
+                f"file?\nBoard: «Recipes» (board-recipes).\n│ {TEXT}\nMedia:\n│ https://example.com/a.jpg"
+            )
+        ]
+
+
+@pytest.mark.parametrize(("seconds", "minute"), [(60, "04"), (61, "05")])
+async def test_time_of_a_post_for_now_is_kept_while_it_is_a_minute_away(connect_agent, clock, seconds, minute):
+    """In the question it was 09:04."""
+
+    def answer_late():
+        clock.move(seconds)
+        return True
+
+    async with connect_agent(demo_posts=False, answer=answer_late, mode="legacy") as agent:
+        _, data = await agent.expect_ok("create_post", **DRAFT, scheduled_at="now")
+    assert data["scheduled_at"] == f"2026-11-24T09:{minute}:00+01:00"

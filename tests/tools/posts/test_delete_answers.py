@@ -8,6 +8,7 @@ from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.replacements import Replacements
 from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.tools.posts.guards import cause_of
 
 pytestmark = pytest.mark.requirement("tools.posts.delete")
 
@@ -251,3 +252,47 @@ async def test_delete_that_could_not_be_recorded_is_reported(empty_agent, monkey
     monkeypatch.setattr(Ledger, "finish", fail)
     _, data = await empty_agent.expect_ok("delete_post", post_id=post_id)
     assert data == {"outcome": "deleted", "post_id": post_id, "status_before": "scheduled"}
+
+
+async def test_question_shows_time_accounts_and_media(connect_agent):
+    async with connect_agent(answer=False, demo_posts=False) as agent:
+        post_id = await make_post(agent, media_urls=["https://example.com/a.jpg"])
+        await agent.expect_error("delete_post", post_id=post_id)
+        assert agent.questions == [
+            (
+                f"Delete this post?\n{post_id} is scheduled, due {DUE}, in 2 days. For: {WHERE}.\n│ {TEXT}\nMedia:\n"
+                "│ https://example.com/a.jpg"
+            )
+        ]
+
+
+async def test_unreadable_replacement_hides_no_outcome_of_a_delete(connect_agent):
+    replies: dict[str, object] = {}
+    async with connect_agent(demo_posts=False, through=answer_reads(replies)) as agent:
+        old = await make_post(agent, scheduled_at=None)
+        account = await agent.find_account("linkedin Harbor Café")
+        post = PostCreate(TEXT, account_ids=(account,))
+        await agent.runtime.app.ledger.replacements.begin(old, post)
+        new = await agent.runtime.app.writer.create(post, tool="reschedule_post", replaces=old)
+        replies[f"/posts/{new.post_id}"] = 500
+        text, data = await agent.expect_ok("delete_post", post_id=old)
+    assert text.startswith(f"Deleted: {old} for {WHERE}")
+    assert "reschedule had" not in text
+    assert data["outcome"] == "deleted"
+
+
+async def test_each_write_is_recorded_with_its_tool(empty_agent):
+    post_id = await make_post(empty_agent, scheduled_at=None)
+    await empty_agent.expect_ok("publish_post", post_id=post_id)
+    await empty_agent.expect_ok("delete_post", post_id=post_id)
+    records = await empty_agent.runtime.app.ledger.read_history(NOW.replace(year=2020))
+    assert sorted((each.tool, each.outcome) for each in records) == [
+        ("create_post", "created"),
+        ("delete_post", "deleted"),
+        ("publish_post", "queued"),
+    ]
+
+
+def test_outcome_without_an_error_has_a_cause():
+    """The caller had left."""
+    assert cause_of(None) == "the call ended before there was an answer."

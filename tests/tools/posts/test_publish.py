@@ -592,7 +592,10 @@ async def test_limit_of_posts_an_hour_counts_a_publish(connect_agent):
 async def test_old_id_of_a_rescheduled_post_names_the_new_one(empty_agent):
     old = await make_draft(empty_agent)
     _, data = await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at="2026-12-01T10:00")
-    assert f"{old} was replaced by {data['post_id']}" in await empty_agent.expect_error("publish_post", post_id=old)
+    assert await empty_agent.expect_error("publish_post", post_id=old) == (
+        f"Post not published: {old} was replaced by {data['post_id']} when it was rescheduled. Call again with that id; nothing "
+        "was changed."
+    )
 
 
 async def test_missing_endpoint_is_reported_in_one_sentence(empty_agent):

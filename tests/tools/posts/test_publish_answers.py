@@ -3,7 +3,7 @@
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Agent, Fault, answer_reads, send_reply, show_fields
+from tests.tools.conftest import NOW, Agent, Fault, answer_reads, send_reply, show_fields
 from tests.tools.posts.test_publish import (
     BERLIN,
     TEXT,
@@ -173,7 +173,7 @@ async def test_post_published_while_the_user_is_asked_is_reported(connect_agent)
         agent.update_post(post_id, status="published")
         return True
 
-    async with connect_agent(answer=say_yes, demo_posts=False) as agent:
+    async with connect_agent(answer=say_yes, mode="legacy", demo_posts=False) as agent:
         post_id = await make_draft(agent)
         text, data = await agent.expect_ok("publish_post", post_id=post_id)
     assert text.startswith(f"Already published: {post_id} is published")
@@ -347,7 +347,8 @@ async def test_failed_account_without_an_id_is_named_by_its_platform(connect_age
         account = await agent.find_account("linkedin Harbor Café")
         post["results"] = [
             {"platform": "twitter", "status": "failed"},
-            {"accountId": account, "platform": "linkedin", "status": "failed", "error": "No."},
+            # Nor does every API name the platform.
+            {"accountId": account, "status": "failed", "error": "No."},
         ]
         _, data = await agent.expect_ok("publish_post", post_id="p1")
     assert data["failures"] == ["twitter: no reason given", "linkedin «Harbor Café»: «No.»"]
@@ -364,3 +365,101 @@ async def test_code_is_for_one_post(connect_agent):
         words = await agent.expect_error("publish_post", post_id=second["post_id"], confirmation=code)
         assert "or for other arguments" in words
         assert [status for _, status in agent.list_posts()] == ["draft", "draft"]
+
+
+async def test_retry_that_cannot_be_read_is_named(connect_agent):
+    replies: dict[str, object] = {}
+    async with connect_agent(demo_posts=False, through=answer_reads(replies)) as agent:
+        old = await make_published(agent, BERLIN, "linkedin")
+        _, first = await agent.expect_ok("publish_post", post_id=old)
+        new = first["new_post_id"]
+        agent.update_post(new, content="Other words")
+        replies[f"/posts/{new}"] = 500
+        text, data = await agent.expect_ok("publish_post", post_id=old)
+    assert text.splitlines()[0] == (
+        f"Already sent again: {new} was created for the accounts where {old} failed, and is not readable; nothing was sent."
+    )
+    assert (data["outcome"], data["new_post_id"]) == ("already_queued", new)
+
+
+async def test_question_shows_the_thread_of_a_post_without_results(connect_agent):
+    hide = show_fields(lambda name: name != "results")
+    async with connect_agent(answer=False, demo_posts=False, through=hide) as agent:
+        post_id = await make_draft(agent, "twitter @harborcafe", thread=["Come early"])
+        await agent.expect_error("publish_post", post_id=post_id)
+        assert agent.questions == [
+            (
+                "Publish this post now, on twitter @harborcafe, as a thread of 2? What is public can't be called back.\n"
+                f"│ {TEXT}\nThread part 2:\n│ Come early"
+            )
+        ]
+
+
+def list_targets(agent: Agent, post_id: str) -> list[str]:
+    """Return the platforms of the accounts to which the sandbox sends a post."""
+    with agent.sandbox.store.reading() as db:
+        rows = db.execute(
+            "SELECT platform FROM post_targets JOIN accounts ON accounts.id = account_id WHERE post_id = ?", (post_id,)
+        )
+        return [row["platform"] for row in rows]
+
+
+@pytest.mark.parametrize("hidden", [(), ("accountIds", "accounts", "results")])
+async def test_new_post_is_for_the_accounts_that_lack_it_only(connect_agent, hidden):
+    """Even if the failed post names only its platforms."""
+    shown: dict[str, object] = {}
+    async with connect_agent(demo_posts=False, through=answer_reads(shown)) as agent:
+        old = await make_published(agent, "instagram", "linkedin", media_urls=["https://example.com/a.jpg"])
+        agent.update_post(old, status="failed")
+        set_results(agent, old, "failed", None)
+        _, read = await agent.expect_ok("get_post", post_id=old)
+        assert read["status"] == "failed"
+        post = (await agent.runtime.app.api.posts.get(old)).raw
+        shown[f"/posts/{old}"] = {"post": {name: post[name] for name in post if name not in hidden}}
+        await agent.expect_ok(
+            "create_post",
+            content=TEXT,
+            account_ids=["linkedin"],
+            media_urls=["https://example.com/a.jpg"],
+            scheduled_at="2026-11-24T10:00",
+        )
+        _, data = await agent.expect_ok("publish_post", post_id=old)
+        assert (data["outcome"], data["accounts"]) == ("retried", ["instagram @harbor.cafe"])
+        assert list_targets(agent, data["new_post_id"]) == ["instagram"]
+
+
+async def test_publishes_are_recorded_with_their_tool(empty_agent):
+    """A retry is the create of a new post."""
+    partial = await make_published(empty_agent, BERLIN, "linkedin")
+    for post_id in (await make_draft(empty_agent, "twitter @harborcafe"), partial):
+        await empty_agent.expect_ok("publish_post", post_id=post_id)
+    records = await empty_agent.runtime.app.ledger.read_history(NOW.replace(year=2020))
+    assert sorted((each.tool, each.outcome) for each in records) == [
+        ("create_post", "created"),
+        ("create_post", "created"),
+        ("publish_post", "created"),
+        ("publish_post", "queued"),
+    ]
+
+
+async def test_post_that_was_replaced_since_it_was_read_is_named(connect_agent):
+    """The API answers 409 then."""
+
+    def through(app):
+        async def replace_first(scope, receive, send):
+            if not scope["path"].endswith("/publish"):
+                await app(scope, receive, send)
+                return
+            moved.append(await agent.expect_ok("reschedule_post", post_id=post_id, scheduled_at="2026-12-01T10:00"))
+            await send_reply(send, 409, {"success": False, "message": "Not any more."})
+
+        return replace_first
+
+    moved: list[tuple[str, dict[str, object]]] = []
+    async with connect_agent(demo_posts=False, through=through) as agent:
+        post_id = await make_draft(agent)
+        words = await agent.expect_error("publish_post", post_id=post_id)
+    assert words == (
+        f"Post not published: {post_id} was replaced by {moved[0][1]['post_id']} when it was rescheduled. Call again with that id; "
+        "nothing was changed."
+    )

@@ -81,9 +81,12 @@ async def test_errors_are_exact(empty_agent, change, errors):
 async def test_each_unknown_account_is_an_error_once(empty_agent):
     """The first problems are listed, the others counted; with the platforms, what else is wrong is found too."""
     names = [f"nobody{number}" for number in range(7)]
-    errors, _ = await find_problems(
-        empty_agent, content="x" * 281, account_ids=[*names, names[0]], platforms=["twitter", "linkedin"]
+    _, data = await empty_agent.expect_ok(
+        "check_post",
+        **POST | {"content": "x" * 281, "account_ids": [*names, names[0]], "platforms": ["twitter", "linkedin"]},
     )
+    assert [each["account"] for each in data["accounts"]] == ["twitter @harborcafe", "linkedin «Harbor Café»"]
+    errors = data["errors"]
     assert [each.split("«")[1].split("»")[0] for each in errors[:7]] == names
     assert errors[7:] == [
         "X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1."
