@@ -20,7 +20,7 @@ from ttp_mcp.toolkit.models import ToolInput
 from ttp_mcp.toolkit.params import AccountIds, Content, MediaUrls, PlatformData, Platforms, Thread, Time
 from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.tools.posts.guards import read_existing
-from ttp_mcp.tools.posts.network_choices import NetworkOptions
+from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
 from ttp_mcp.tools.posts.validation import (
     Findings,
     check_arguments,
@@ -161,9 +161,11 @@ async def prepare_post(
     if me and (lack := describe_missing_right(me, scheduled=scheduled)):
         found.add("error", lack)
     platforms = Counter(map(attrgetter("platform"), targets.values()))
-    choices = await NetworkOptions(context).check(
-        args.platform_data, targets.values(), args.media_urls, scheduled=scheduled
-    )
+    choices = NetworkChoices(args.platform_data)
+    if args.platform_data or "tiktok" in platforms:
+        choices = await NetworkOptions(context).check(
+            args.platform_data, targets.values(), args.media_urls, scheduled=scheduled
+        )
     # The API's clock is known by now, and what takes time is done.
     when = nearest_time(context, lead) if wants_now else found.collect(_parse_due, args.scheduled_at, context)
     post = PostCreate(
