@@ -183,6 +183,19 @@ def test_expired_connection_fails_unless_it_renews_itself(
     assert error is None or error.startswith("The connection of Name of acc_pinterest has expired.")
 
 
+def test_post_that_the_network_rejects_fails_with_its_reason(feed: Feed, connect_account: Connect) -> None:
+    connect_account("pinterest", "acc_pins")
+    feed.post("p1", "acc_pins")
+    with feed.store.writing() as db:
+        db.execute("""UPDATE posts SET platform_data = '{"pinterest": {"boardId": "none"}}'""")
+    feed.clock.move(3600)
+    assert feed.worker().tick() == 1
+    assert feed.status("p1") == "failed"
+    assert feed.row("SELECT error FROM post_targets")["error"] == (
+        "Pinterest has no board with the id none on this account. Choose one of its boards."
+    )
+
+
 def test_thread_is_shown_on_x_only(feed: Feed) -> None:
     """Other networks get the text."""
     feed.post("p", "acc_twitter", "acc_linkedin", thread=("second", "third"))
