@@ -164,16 +164,24 @@ def test_results_follow_the_accounts(feed: Feed, connect_account: Connect) -> No
     assert feed.row("SELECT published_at FROM posts WHERE id = 'none'")["published_at"] is None
 
 
-@pytest.mark.parametrize(("refreshes", "status"), [(0, "failed"), (1, "published")])
+@pytest.mark.parametrize(
+    ("expires_at", "refreshes", "status"),
+    [
+        (NOW + HOUR, 0, "failed"),
+        (NOW + HOUR, 1, "published"),
+        (NOW + HOUR + timedelta(milliseconds=1), 0, "published"),
+        (None, 0, "published"),
+    ],
+)
 def test_expired_connection_fails_unless_it_renews_itself(
-    feed: Feed, connect_account: Connect, refreshes: int, status: str
+    feed: Feed, connect_account: Connect, expires_at: datetime | None, refreshes: int, status: str
 ) -> None:
     """The publication time counts. Without a handle the message has the name."""
     connect_account("pinterest")
     with feed.store.writing() as db:
         db.execute(
             "UPDATE accounts SET handle = NULL, expires_at = ?, has_refresh_capability = ? WHERE id = 'acc_pinterest'",
-            (to_ms(NOW + HOUR), refreshes),
+            (expires_at and to_ms(expires_at), refreshes),
         )
     feed.post("p", "acc_pinterest")
     feed.clock.move(3600)
