@@ -181,8 +181,8 @@ TESTS = {
         for name in ("app", "auth", "options", "body", "health_and_metrics", "tenants", "oauth", "run")
     ),
     "transports/http/body": ("tests/transports/http/test_body.py",),
-    "transports/http/health": ("tests/transports/http/test_health_and_metrics.py",),
-    "transports/http/metrics": ("tests/transports/http/test_health_and_metrics.py",),
+    "transports/http/health": tuple(f"tests/transports/http/test_{name}.py" for name in ("health_and_metrics", "app")),
+    "transports/http/metrics": tuple(f"tests/transports/http/test_{name}.py" for name in ("health_and_metrics", "app")),
     "transports/http/options": ("tests/transports/http/test_options.py",),
     "transports/http/responses": (
         "tests/transports/http/test_auth.py",

@@ -132,3 +132,18 @@ async def test_client_that_leaves_during_its_body_is_noticed():
 
     await repair_bodies(app, 100)({"type": "http", "method": "POST"}, receive, None)
     assert seen == [{**left, "body": b"{"}]
+
+
+async def test_body_over_the_limit_stays_in_parts():
+    """Otherwise one client could fill the memory."""
+    part = {"type": "http.request", "body": b"x" * 60, "more_body": True}
+    sent, seen = iter([part] * 4), []
+
+    async def receive():
+        return next(sent)
+
+    async def app(_, receive, __):
+        seen.extend([await receive(), await receive()])
+
+    await repair_bodies(app, 100)({"type": "http", "method": "POST"}, receive, None)
+    assert seen == [{**part, "body": b"x" * 120}, part]

@@ -43,6 +43,13 @@ async def test_readiness_depends_on_the_store_and_never_on_the_api(start_server,
     assert upstream.asked == {}
 
 
+async def test_damaged_store_is_not_ready(web, settings):
+    settings.state_dir.mkdir(mode=0o700, exist_ok=True)
+    (settings.state_dir / "ledger.db").write_bytes(b"no database" * 1000)
+    response = await web.http.get("/readyz")
+    assert (response.status_code, response.text) == (503, "the state can't be used; see the log\n")
+
+
 async def test_store_that_does_not_answer_is_not_ready(web, monkeypatch, caplog):
     """A probe waits for a few seconds only."""
 
@@ -125,10 +132,11 @@ async def test_disconnected_call_is_counted_as_cancelled(web):
     async def cut_off(_):
         raise TimeoutError
 
-    context = type("Context", (), {"method": "tools/call", "params": None})()
-    with pytest.raises(TimeoutError):
-        await web.service.metrics.measure_call(context, cut_off)
-    assert 'ttp_mcp_calls_total{tool="unknown",outcome="cancelled"} 1' in web.service.metrics.render()
+    for params in (None, {}, {"name": ["list_posts"]}):
+        context = type("Context", (), {"method": "tools/call", "params": params})()
+        with pytest.raises(TimeoutError):
+            await web.service.metrics.measure_call(context, cut_off)
+    assert 'ttp_mcp_calls_total{tool="unknown",outcome="cancelled"} 3' in web.service.metrics.render()
 
 
 PAGE = """\

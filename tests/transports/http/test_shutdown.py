@@ -47,6 +47,8 @@ class Service:
         """Note for how long writes would be waited for."""
         self.note("drain")
         self.waits.append(seconds)
+        await asyncio.sleep(max(0, min(seconds, self.busy_seconds - self._seconds())))
+        self.busy_seconds = min(self.busy_seconds, self._seconds())
         return self.drained.pop(0) if self.drained else True
 
     @asynccontextmanager
@@ -104,13 +106,15 @@ def shut_down(service, *, connections=1, signals=(signal.SIGTERM,), send_signal=
 
 
 STREAMS_CLOSED = ["drain", "closed", "drain", "end"]
-CUT_OFF = ["drain", "drain", "end", "cancelled"]
+CUT_OFF = ["drain", "drain", "cancelled", "end"]
 
 
 @pytest.mark.parametrize(
     ("given", "connections", "words", "seconds", "waits"),
     [
         ({}, 0, ["drain", "end"], [0.1, 0.1], [9.9]),
+        ({"busy_seconds": 3}, 0, ["drain", "end"], [0.1, 3], [9.9]),
+        ({"busy_seconds": 60}, 0, ["drain", "end"], [0.1, 10], [9.9]),
         ({"answer_seconds": 0.4}, 1, ["answered", "drain", "end"], [0.3, 0.4, 0.4], [9.6]),
         ({}, 1, STREAMS_CLOSED, [0.5, 0.75, 0.8, 0.8], [0, 9.2]),
         ({}, 2, ["drain", "closed", "closed", "drain", "end"], [0.5, 0.75, 0.75, 0.8, 0.8], [0, 9.2]),
@@ -171,3 +175,28 @@ def test_second_event_of_a_console_does_not_force_the_exit(monkeypatch):
         Service(busy_seconds=1), signals=numbers, send_signal=lambda number: handlers[0](number)
     )
     assert (code, forced) == (0, [])
+
+
+class CancelledService(Service):
+    """Its requests are cancelled by no shutdown."""
+
+    async def app(self, scope, receive, send):
+        """Answer nothing."""
+        raise asyncio.CancelledError
+
+
+def test_call_that_is_cancelled_without_a_shutdown_is_logged(caplog):
+    async def serve():
+        ready = asyncio.Event()
+        with open_listener("127.0.0.1", 0) as opened:
+            serving = asyncio.create_task(serve_http(CancelledService(), opened, ready=ready.set))
+            await ready.wait()
+            reader, writer = await asyncio.open_connection(*opened.getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 500")
+            writer.close()
+            signal.raise_signal(signal.SIGTERM)
+            await serving
+
+    run_quickly(serve)
+    assert [record.exc_info[0] for record in caplog.records] == [asyncio.CancelledError]

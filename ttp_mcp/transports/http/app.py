@@ -213,8 +213,8 @@ def _oauth_options(settings: Settings, issuer_app: ASGIApp | None) -> dict[str, 
     }
 
 
-def _create_state_security(server_key: str | None) -> RequestStateSecurity:
-    """Seal the state that clients carry, with the same key on all replicas that share a server key."""
+def _create_state_security(server_key: str | None) -> RequestStateSecurity | None:
+    """Seal the state that clients carry, with the same key on all replicas that share a server key; None for a key of this process."""
     if server_key is None:
-        return RequestStateSecurity.ephemeral()
+        return None
     return RequestStateSecurity(keys=[hmac.digest(server_key.encode(), b"ttp-mcp request state", "sha256")])

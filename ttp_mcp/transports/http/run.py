@@ -41,12 +41,12 @@ def open_listener(host: str, port: int) -> Generator[socket.socket]:
         BindProblem: The host isn't an address of this machine, or the port is taken or not allowed.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError:
         raise BindProblem(
             f"--host {host} isn't an address of this machine. Change it, or leave it out for 127.0.0.1."
         ) from None
-    with socket.socket(family, kind, protocol) as opened:
+    with socket.socket(family, kind) as opened:
         if os.name == "posix":  # pragma: no branch - on Windows this would let two servers share a port
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
