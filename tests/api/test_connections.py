@@ -264,6 +264,22 @@ async def test_request_times_out_if_the_server_stops_reading():
         done.set()
 
 
+async def test_reset_while_a_request_is_sent_is_noticed_at_once():
+    """The rest of it can't be sent, so there is nothing to wait for."""
+
+    async def reset(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with open_server(reset) as port:
+        caller = make_client(port, write_seconds=0.5)
+        with pytest.raises(NoAnswer) as caught:
+            await caller.posts.create(PostCreate("a" * 8 * 1024 * 1024, account_ids=("a",)))
+        await caller.aclose()
+    assert (caught.value.may_have_happened, caught.value.after_seconds) == (True, None)
+
+
 async def test_closing_the_client_closes_connections_in_use():
     async def silent(reader, writer):
         assert await reader.readuntil(b"\r\n\r\n") != b""
