@@ -164,8 +164,9 @@ async def test_next_request_closes_an_idle_connection_that_the_server_ended():
 
 @pytest.mark.parametrize("after", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
 @pytest.mark.parametrize("ends", [True, False])
-async def test_write_is_never_sent_on_a_closed_connection(after, ends):
-    """It would be lost, with an unknown outcome."""
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_write_is_never_sent_on_a_closed_connection(after, ends, is_noticed):
+    """It would be lost, with an unknown outcome. The event loop may have noticed the end, or not yet."""
     api = Api(CREATED, after=after, ends=ends)
     async with open_server(api.talk) as port:
         caller = make_client(port)
@@ -175,6 +176,8 @@ async def test_write_is_never_sent_on_a_closed_connection(after, ends):
                 api.may_go_on.set()
                 await api.has_gone_on.wait()
                 while WINDOWS and not has_noticed(caller):
+                    await anyio.sleep(0)
+                for _ in range(10 if is_noticed else 0):
                     await anyio.sleep(0)
                 api.may_go_on.clear()
                 api.has_gone_on.clear()
@@ -416,9 +419,53 @@ async def test_tls_does_not_start_after_unexpected_bytes_or_the_end(tmp_path, se
         await ended.wait()
 
 
+async def test_connection_whose_other_end_sends_nothing_more_is_written_to_and_closed():
+    """A server may refuse a request and still read the rest of it."""
+
+    async def talk(reader, writer):
+        writer.write_eof()
+        received.append(len(await reader.readexactly(4 * 1024 * 1024)))
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    received, ended = [], asyncio.Event()
+    async with open_server(talk) as port:
+        stream = await connections.LoopBackend().connect_tcp("127.0.0.1", port)
+        assert await stream.read(1, 5.0) == b""
+        await stream.write(bytes(4 * 1024 * 1024), 5.0)
+        while not received:
+            await anyio.sleep(0)
+        await stream.aclose()
+        await ended.wait()
+
+
+async def test_start_of_tls_can_be_cancelled(tmp_path):
+    async def talk(reader, writer):
+        has_begun.set()
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    async def cancel():
+        await has_begun.wait()
+        scope.cancel()
+
+    _, ca = make_certificate(tmp_path)
+    has_begun, ended = asyncio.Event(), asyncio.Event()
+    async with open_server(talk) as port:
+        stream = await connections.LoopBackend().connect_tcp("127.0.0.1", port)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel)
+            with anyio.CancelScope() as scope:
+                await stream.start_tls(ssl.create_default_context(cafile=ca), "localhost", 20.0)
+        assert scope.cancelled_caught
+        await ended.wait()
+
+
 async def test_long_request_reaches_a_slow_server():
     """Its parts wait until the server takes more."""
-    text = "a" * 4 * 1024 * 1024
+    text = "a" * 8 * 1024 * 1024
 
     async def talk(reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).lower()

@@ -108,7 +108,7 @@ async def test_proxy_whose_host_can_be_no_name_is_not_found(monkeypatch, host):
     assert "the host name of the proxy named by HTTPS_PROXY was not found" in text
 
 
-async def test_no_proxy_connects_without_one(monkeypatch, tmp_path):
+async def test_no_proxy_connects_without_one(monkeypatch, tmp_path, caplog):
     """The certificates are read once, by the first request."""
     server, ca = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
@@ -120,6 +120,7 @@ async def test_no_proxy_connects_without_one(monkeypatch, tmp_path):
         monkeypatch.delenv("SSL_CERT_FILE")
         assert await api.posts.list() == []
         await api.aclose()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize(

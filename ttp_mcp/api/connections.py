@@ -216,8 +216,6 @@ class LoopStream(httpcore2.AsyncNetworkStream, asyncio.Protocol):
                 )
         except BaseException as error:
             self._transport.abort()
-            if isinstance(error, TimeoutError):
-                raise httpcore2.ConnectTimeout from error
             if isinstance(error, OSError):
                 raise httpcore2.ConnectError(str(error)) from error
             raise
