@@ -535,6 +535,23 @@ async def test_next_address_is_tried_while_one_is_silent(set_addresses):
                 each.close()
 
 
+async def test_next_address_is_not_tried_if_the_first_one_answers(monkeypatch, set_addresses):
+    set_addresses("127.0.0.1", "127.0.0.1")
+
+    async def connect(*given):
+        tried.append(given)
+        return await create_connection(*given)
+
+    tried, api = [], Api(REPLY)
+    async with open_server(api.talk) as port:
+        create_connection = asyncio.get_running_loop().create_connection
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+        caller = make_client(port, "localhost")
+        assert await caller.posts.list() == []
+        await caller.aclose()
+    assert len(tried) == 1
+
+
 async def test_connection_is_refused_if_all_addresses_refuse(set_addresses):
     set_addresses("127.0.0.8", "127.0.0.9")
     async with open_server(Api(REPLY).talk) as port:
