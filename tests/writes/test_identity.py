@@ -1,6 +1,7 @@
 """Identity of posts: a found post is claimed only if it can't be another's."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -164,6 +165,17 @@ async def test_without_account_ids_two_open_writes_of_one_text_are_kept_apart(ha
 
     assert created.outcome == ("unknown" if rival else "created")
     assert len(created.candidates) == (1 if rival else 0)
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_open_write_to_another_platform_does_not_matter(harness) -> None:
+    """The API always shows the platforms of a post."""
+    harness.faults.hidden = ("accountIds", "results")
+    post = replace(harness.post(), account_ids=(), platforms=("linkedin",))
+    await harness.ledger.begin_create(replace(post, platforms=("twitter",)), tool="create_post")
+    harness.faults.script = ["lost after commit"]
+
+    assert (await harness.writes.create(post, tool="create_post")).outcome == "created"
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
