@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from contextlib import ExitStack
 
 import anyio
@@ -12,6 +13,8 @@ from mcp.shared.message import SessionMessage
 
 from tests.support.quick_time import run_quickly
 from tests.support.windows import waits_for_pipes
+from tests.transports.stdio.stdio_fixture import INITIALIZE
+from ttp_mcp.transports.stdio.handshake import Handshake
 from ttp_mcp.transports.stdio.reader import Reader
 from ttp_mcp.transports.stdio.shutdown import Shutdown
 from ttp_mcp.transports.stdio.threads import ReadAhead, WriteBehind
@@ -36,20 +39,24 @@ class NoWrites:
 class Streams:
     """A reader and a writer, and the client's ends of their pipes."""
 
-    def __init__(self, undo):
+    def __init__(self, undo, *, threads=False, handshake=None, unread=b""):
         pipes = [*os.pipe(), *os.pipe()]
         self.input_fd, self.peer_input, self.peer_output, self.output_fd = pipes
         self.open = {*pipes}
         undo.callback(self.close)
-        for fd in (self.input_fd, self.peer_output, self.output_fd):
+        for fd in (self.peer_output, *(() if threads else (self.input_fd, self.output_fd))):
             os.set_blocking(fd, False)
+        if threads:
+            # Their threads close them.
+            self.open -= {self.input_fd, self.output_fd}
+        if unread:
+            self.give(unread)
+            assert handshake.replay(self.input_fd, self.output_fd)
         self.loop = asyncio.get_running_loop()
         self.left = []
         self.shutdown = Shutdown(NoWrites(), 10, self.left.append)
-        self.writer = Writer(self.output_fd, self.shutdown, threads=False, handshake=None)
-        self.reader = Reader(
-            self.input_fd, LINE_BYTES, UNREAD_BYTES, self.writer, self.shutdown, threads=False, handshake=None
-        )
+        self.writer = Writer(self.output_fd, self.shutdown, threads, handshake)
+        self.reader = Reader(self.input_fd, LINE_BYTES, UNREAD_BYTES, self.writer, self.shutdown, threads, handshake)
 
     def close(self, *fds):
         """Close descriptors, all if none is named."""
@@ -86,12 +93,12 @@ class Streams:
         return lines
 
 
-def run_streams(test):
+def run_streams(test, **options):
     """Run a coroutine function with both streams."""
 
     async def run():
         with ExitStack() as undo:
-            await test(Streams(undo))
+            await test(Streams(undo, **options))
 
     run_quickly(run)
 
@@ -310,6 +317,69 @@ def test_cancelled_or_endless_request_is_not_waited_for(message, unanswered):
     run_streams(read)
 
 
+@pytest.mark.requirement("stdio.lines")
+def test_reader_sleeps_until_its_input_is_readable():
+    async def read(streams):
+        reading = asyncio.create_task(anext(streams.reader))
+        await asyncio.sleep(5)
+        streams.give(make_request(1))
+        assert (await reading).message.id == 1
+        assert streams.loop.time() == 5
+        assert not streams.loop.remove_reader(streams.input_fd)
+
+    run_streams(read)
+
+
+@pytest.mark.requirement("handshake.record")
+def test_answer_to_a_handshake_is_recorded_and_an_error_is_not(tmp_path):
+    async def record(streams):
+        streams.give(INITIALIZE, make_request(5, "ping"))
+        for _ in range(2):
+            await anext(streams.reader)
+        await streams.writer.send(SessionMessage(types.JSONRPCError(jsonrpc="2.0", id="start", error=ERROR)))
+        assert not Handshake(tmp_path / "record", "key").can_replay
+        await streams.writer.send(SessionMessage(make_result(5)))
+        recorded = (tmp_path / "record").read_bytes()
+        assert recorded.endswith(b"\t{}")
+        # Nothing is recorded after another request.
+        streams.give(make_request(6, "tools/call"), make_request(7))
+        for number in (6, 7):
+            await anext(streams.reader)
+            await streams.writer.send(SessionMessage(make_result(number)))
+        assert (tmp_path / "record").read_bytes() == recorded
+        assert streams.take().count(b"\n") == 4
+
+    run_streams(record, handshake=Handshake(tmp_path / "record", "key"))
+
+
+@pytest.mark.requirement("handshake.hand-over")
+def test_replayed_answer_is_not_sent_again(tmp_path):
+    """The rest of a line that the replay read is read from the pipe."""
+    call = json.dumps(make_request(9, "tools/call")).encode() + b"\n"
+
+    async def record(streams):
+        streams.give(INITIALIZE)
+        await anext(streams.reader)
+        await streams.writer.send(SessionMessage(make_result("start")))
+
+    async def hand_over(streams):
+        assert json.loads(streams.take()) == {"jsonrpc": "2.0", "id": "start", "result": {}}
+        streams.give(call[10:])
+        numbers = [(await anext(streams.reader)).message.id for _ in range(3)]
+        assert numbers == ["start", 8, 9]
+        await streams.writer.send(SessionMessage(types.JSONRPCNotification(jsonrpc="2.0", method="x")))
+        for number in numbers:
+            await streams.writer.send(SessionMessage(make_result(number)))
+        assert [json.loads(line).get("id") for line in streams.take().splitlines()] == [None, 8, 9]
+        # Another request may have the same id.
+        await streams.writer.send(SessionMessage(make_result("start")))
+        assert json.loads(streams.take())["id"] == "start"
+
+    run_streams(record, handshake=Handshake(tmp_path / "record", "key"))
+    unread = b"".join(json.dumps(each).encode() + b"\n" for each in (INITIALIZE, make_request(8, "tools/call")))
+    run_streams(hand_over, handshake=Handshake(tmp_path / "record", "key"), unread=unread + call[:10])
+
+
 @pytest.mark.requirement("stdio.bad-lines")
 @pytest.mark.parametrize(
     ("line", "answer"),
@@ -446,6 +516,55 @@ async def wait_until(true):
     with anyio.fail_after(5):
         while not true():
             await anyio.sleep(0)
+
+
+@pytest.mark.requirement("stdio.threads")
+async def test_both_streams_use_threads_where_pipes_block():
+    before = {*threading.enumerate()}
+    with ExitStack() as undo:
+        streams = Streams(undo, threads=True)
+        own = {thread for thread in {*threading.enumerate()} - before if thread.name in ("stdin", "stdout")}
+        assert {(thread.name, thread.daemon) for thread in own} == {("stdin", True), ("stdout", True)}
+        reading = asyncio.create_task(anext(streams.reader))
+        for _ in range(3):
+            await anyio.sleep(0)
+        streams.give(make_request(1))
+        with anyio.fail_after(5):
+            assert (await reading).message.id == 1
+        lines = await streams.fill()
+        whole, taken = b"".join(line + b"\n" for line in lines), b""
+        assert streams.writer.unread_bytes > 2000
+        with anyio.fail_after(5):
+            while len(taken) < len(whole):
+                taken += streams.take()
+                await anyio.sleep(0)
+            await streams.writer.flush()
+        assert (taken, streams.writer.unread_bytes) == (whole, 0)
+        await streams.writer.send(SessionMessage(make_result(1)))
+        streams.close(streams.peer_input)
+        with pytest.raises(StopAsyncIteration), anyio.fail_after(5):
+            while not streams.take():
+                await anyio.sleep(0)
+            await anext(streams.reader)
+        streams.reader.close()
+        streams.writer.close()
+        await wait_until(lambda: not any(thread.is_alive() for thread in own))
+
+
+@pytest.mark.requirement("stdio.broken-output")
+async def test_output_that_breaks_behind_a_thread_begins_the_shutdown():
+    with ExitStack() as undo:
+        streams = Streams(undo, threads=True)
+        streams.close(streams.peer_output)
+        for _ in range(3):
+            streams.writer.push(b"lost")
+        await wait_until(lambda: streams.shutdown.reason)
+        assert (streams.shutdown.reason, streams.writer.unread_bytes) == ("output broken", 0)
+        streams.writer.push(b"lost as well")
+        await streams.writer.flush()
+        assert streams.writer.unread_bytes == 0
+        streams.writer.close()
+        streams.reader.close()
 
 
 @pytest.mark.requirement("stdio.threads")
