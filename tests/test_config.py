@@ -302,6 +302,8 @@ def test_path_is_absolute_and_without_variables(name, value):
         ("TTP_TOOLSETS", "Posts, 'media'", "toolsets", ("posts", "media")),
         ("TTP_TIMEZONE", "europe/PARIS", "zone", ZoneInfo("Europe/Paris")),
         ("TTP_MEDIA_DIRS", f'"{DRIVE}/a b"{os.pathsep}"{DRIVE}/c"{os.pathsep}', "media_dirs", FOLDERS),
+        ("TTP_MEDIA_DIRS", f'"{DRIVE}/a b"{os.pathsep}"{DRIVE}/c"', "media_dirs", FOLDERS),
+        ("TTP_TOOLSETS", '"posts","media"', "toolsets", ("posts", "media")),
         ("TTP_MAX_POSTS_PER_HOUR", "0", "max_posts_per_hour", 0),
         ("TTP_MAX_DELETES_PER_HOUR", "0", "max_deletes_per_hour", 0),
         ("TTP_MAX_UPLOADS_PER_HOUR", "0", "max_uploads_per_hour", 0),
