@@ -7,6 +7,7 @@ import socket
 import sys
 import unicodedata
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import psutil
@@ -670,6 +671,31 @@ def test_change_that_leaves_size_and_time_is_noticed(folder):
         while path.stat().st_ctime_ns == opened.st_ctime_ns:
             os.utime(path, ns=(10**9, 10**9))
         assert (path.stat().st_size, path.stat().st_mtime_ns) == (opened.st_size, opened.st_mtime_ns)
+        assert not file.is_unchanged()
+
+
+@needs_descriptors
+@pytest.mark.requirement("uploads.identity")
+@pytest.mark.parametrize("change", ["size", "time", "names"])
+def test_change_is_noticed_where_files_have_no_time_of_change(folder, monkeypatch, change):
+    """As on Windows."""
+    path, real = folder / "photo.jpg", os.fstat
+
+    def fstat(descriptor):
+        found = real(descriptor)
+        fields = {name: getattr(found, name) for name in dir(found) if name.startswith("st_")}
+        return SimpleNamespace(**fields | {"st_ctime_ns": 0})
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    os.utime(path, ns=(10**9, 10**9))
+    with open_below("photo.jpg", [folder]) as file:
+        if change == "size":
+            path.write_bytes(b"pictures")
+            os.utime(path, ns=(10**9, 10**9))
+        elif change == "time":
+            os.utime(path, ns=(10**9, 2 * 10**9))
+        else:
+            path.unlink()
         assert not file.is_unchanged()
 
 

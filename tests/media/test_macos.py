@@ -156,6 +156,20 @@ def test_folder_protected_by_macos_is_reported_as_such(folder, monkeypatch, kept
     )
 
 
+@pytest.mark.requirement("uploads.words")
+def test_file_whose_permissions_refuse_it_is_reported_as_such(folder, monkeypatch):
+    """The system's protection has another number."""
+    real = os.open
+
+    def opening(path, *args, **options):
+        if str(path).endswith("Photo.jpg"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", opening)
+    assert "this server may not read it. Change its permissions" in read_refusal("Photo.jpg", folder)
+
+
 def test_resource_fork_is_not_read(folder):
     """A second content of a file, below its name."""
     assert "hidden files and folders are never read" in read_refusal("Photo.jpg/..namedfork/rsrc", folder)
