@@ -178,6 +178,13 @@ def test_wrong_box_within_another_ends_only_its_reading(wrong):
 
 
 @pytest.mark.requirement("uploads.whole_file")
+def test_film_with_more_boxes_than_are_read_is_accepted():
+    """A recording in fragments; its header is before them."""
+    content = build_film(HEADER, TRACK, after=build_box(b"free", b"") * 600)
+    assert read_shape(content) == (1920, 1080, False, 12.5)
+
+
+@pytest.mark.requirement("uploads.whole_file")
 @pytest.mark.parametrize(
     ("end", "is_whole"),
     [

@@ -24,8 +24,8 @@ def scan_movie(read_at: ReadAt, size: int) -> Scan:
         offset, end, inside = pending.pop()
         kind, start, stop = _read_box_head(read_at, offset, end)
         if kind is None:
-            # The end of the file's own boxes comes last.
-            is_cut = not inside and _claims_more(read_at, offset, size)
+            # The end of the file's own boxes comes last, and decides.
+            is_cut = _claims_more(read_at, offset, size)
             continue
         kinds.add(kind)
         pending.append((stop, end, inside))
