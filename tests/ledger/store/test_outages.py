@@ -385,6 +385,22 @@ async def test_postgresql_removes_documents_that_expired_a_day_ago(postgresql_ur
     assert rows == [("kept",), ("last",), ("new",)]
 
 
+@pytest.mark.requirement("state.expiry")
+@pytest.mark.parametrize(("seconds", "keys"), [(24 * 3600 - 0.001, ["new", "old"]), (24 * 3600, ["new"])])
+async def test_postgresql_keeps_documents_for_a_day_after_they_expired(
+    postgresql_url: str, scope: str, seconds: float, keys: list[str]
+) -> None:
+    """Another replica's clock may be behind."""
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    for name, at in (("old", past - HOUR), ("new", past + timedelta(seconds=seconds))):
+        state = open_postgresql(postgresql_url)
+        await state.commit(scope, [Put("kind", name, {}, at + HOUR)], at)
+        await state.aclose()
+    with psycopg.connect(postgresql_url) as db:
+        rows = db.execute("SELECT convert_from(key, 'utf8') FROM ttp_mcp_state_1 ORDER BY 1").fetchall()
+    assert [key for (key,) in rows] == keys
+
+
 @pytest.mark.requirement("state.not-ours")
 async def test_key_that_is_not_text_is_reported_as_damage(postgresql_url: str, scope: str) -> None:
     state = open_postgresql(postgresql_url)

@@ -9,6 +9,9 @@ from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
+import anyio.lowlevel
+import psycopg
 import pytest
 
 from tests.ledger.store.conftest import make_settings
@@ -99,6 +102,28 @@ def test_drivers_are_loaded_only_if_configured() -> None:
         "print([name for name in ('psycopg',) if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.requirement("state.url")
+@pytest.mark.parametrize(("parameter", "connect_timeout"), [("", 3), ("?connect_timeout=7", "7")])
+async def test_connections_and_calls_have_a_timeout(
+    monkeypatch: pytest.MonkeyPatch, parameter: str, connect_timeout: int | str
+) -> None:
+    """A connection to each host, unless the URL has its own; a call takes at most twice as long as a statement."""
+    found: list[tuple[object, float]] = []
+
+    async def connect(**parameters: object) -> None:
+        await anyio.lowlevel.checkpoint()
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        found.append((parameters["connect_timeout"], left))
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", connect)
+    with pytest.raises(LedgerProblem, match="can't be reached"):
+        await PostgresqlStore(f"postgresql://host/db{parameter}", answer_seconds=5000).commit("scope", [STEP], NOW)
+    [(given, left)] = found
+    assert given == connect_timeout
+    assert 9000 < left <= 10_000
 
 
 def create_certificate(folder: Path) -> Path:
