@@ -267,9 +267,10 @@ async def test_progress_is_reported_on_request(connect_client, era, tmp_path):
     assert seen[-1] == (14, 14, "14 bytes of 14 bytes")
 
 
-async def test_outside_a_call_no_prompt_and_no_progress_is_sent(connect_client):
+async def test_outside_a_call_nothing_is_sent_to_the_user(connect_client):
     """For example when the tools are called from another program."""
     async with connect_client() as connection:
         prompter = McpUserPrompter(None, None, connection.runtime.app.ledger)
         assert await prompter.confirm("Shall I?", {}) is None
         await prompter.report_progress(1, 2, "half")
+        await prompter.offer_link("Reconnect the account.", "https://example.com/")
