@@ -14,6 +14,7 @@ import pytest
 
 from tests.ledger.store.conftest import Open
 from tests.ledger.store.servers import PASSWORD, Server
+from ttp_mcp.ledger.store import postgresql as postgresql_module
 from ttp_mcp.ledger.store.base import LedgerProblem, Put, RateCap, Store
 from ttp_mcp.ledger.store.postgresql import PostgresqlStore
 
@@ -383,6 +384,22 @@ async def test_postgresql_removes_documents_that_expired_a_day_ago(postgresql_ur
     with psycopg.connect(postgresql_url) as db:
         rows = db.execute("SELECT convert_from(key, 'utf8') FROM ttp_mcp_state_1 ORDER BY 1").fetchall()
     assert rows == [("kept",), ("last",), ("new",)]
+
+
+@pytest.mark.requirement("state.expiry")
+async def test_postgresql_removes_expired_documents_every_few_commits(
+    postgresql_url: str, scope: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the first one and, here, each third after it."""
+    monkeypatch.setattr(postgresql_module, "PRUNE_EVERY", 3)
+    state = open_postgresql(postgresql_url)
+    left: list[object] = []
+    for number in range(7):
+        await state.commit(scope, [Put("kind", str(number), {}, datetime(2020, 1, 1, tzinfo=UTC))], NOW)
+        with psycopg.connect(postgresql_url) as db:
+            left += db.execute("SELECT count(*) FROM ttp_mcp_state_1").fetchone() or ()
+    await state.aclose()
+    assert left == [0, 1, 2, 0, 1, 2, 0]
 
 
 @pytest.mark.requirement("state.expiry")

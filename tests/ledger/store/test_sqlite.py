@@ -98,6 +98,21 @@ async def test_documents_that_expired_a_day_ago_are_removed(state: SqliteStore) 
     db.close()
 
 
+@pytest.mark.requirement("state.expiry")
+async def test_expired_documents_are_removed_every_few_commits(
+    state: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the first one and, here, each third after it."""
+    monkeypatch.setattr(sqlite_module, "PRUNE_EVERY", 3)
+    left: list[int] = []
+    for number in range(7):
+        await state.commit("s", [make_put(str(number), expires_at=datetime(2020, 1, 1, tzinfo=UTC))], NOW)
+        db = sqlite3.connect(state.path)
+        left += db.execute("SELECT count(*) FROM entries").fetchone()
+        db.close()
+    assert left == [0, 1, 2, 0, 1, 2, 0]
+
+
 @pytest.mark.requirement("state.atomic")
 async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state: SqliteStore) -> None:
     """Replacing a document does not make it newer."""
