@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ttp_mcp.api import PostCreate
+from ttp_mcp.tools.posts.content_summary import render_in_one_line
+
 pytestmark = pytest.mark.requirement("tools.posts.answers")
 
 SOON = "2026-11-26T10:00"
@@ -112,6 +115,13 @@ async def test_applied_plan_shows_each_post_in_one_line(empty_agent):
         ),
         "«One» (3 of 3000 on linkedin)",
     ]
+
+
+def test_line_has_the_length_on_platforms_without_a_known_limit():
+    post = PostCreate("One")
+    assert render_in_one_line(post, ["friendster", "linkedin", "friendster"]) == (
+        "«One» (3 on friendster, 3 of 3000 on linkedin)"
+    )
 
 
 async def test_question_shows_the_whole_post(connect_agent):

@@ -54,6 +54,8 @@ async def test_heading_counts_all_posts_and_those_shown(connect_agent, statuses,
         ({"platform": " ANY "}, ["p1", "p2"]),
         ({"platform": "friendster"}, ["p1", "p2"]),
         ({"platform": "orkut"}, []),
+        ({"after": "", "before": ""}, ["p1", "p2"]),
+        ({"after": "", "before": "2026-11-26"}, []),
     ],
 )
 async def test_filters_take_what_the_api_knows(connect_agent, arguments, found):
