@@ -212,3 +212,20 @@ async def test_earlier_attempt_with_an_unknown_outcome_is_named(connect_agent):
             "lost. Look for it with list_posts; if it isn't there, create_post with allow_duplicate=true sends it. Nothing was "
             f"sent by this call. {old} was not changed."
         )
+
+
+async def test_every_account_that_an_equal_post_leaves_out_is_named(empty_agent):
+    """With the ids to call again with."""
+    twitter = await empty_agent.find_account("twitter @harborcafe")
+    linkedin = await empty_agent.find_account("linkedin Harbor Café")
+    berlin = await empty_agent.find_account("twitter @harborcafe_berlin")
+    there = await create_post(empty_agent, account_ids=[twitter], scheduled_at=FRIDAY)
+    old = await create_post(empty_agent, account_ids=[linkedin])
+    words = await empty_agent.expect_error(
+        "reschedule_post", post_id=old, account_ids=[twitter, linkedin, berlin], scheduled_at=FRIDAY
+    )
+    assert words == (
+        f"Post not rescheduled: the same text is at that time already, as {there}, but not for linkedin «Harbor Café» and twitter "
+        f"@harborcafe_berlin. Call again with account_ids {linkedin}, {berlin} to have the rest there; nothing was changed, {old} "
+        "still exists."
+    )
