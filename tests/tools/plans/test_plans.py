@@ -208,6 +208,7 @@ async def test_warnings_are_shown_beside_their_post(empty_agent):
             {"posts": [{"content": "x", "platforms": ["linkedin"], "earliest": "soon"}]},
             "Posts not planned: post 1: earliest: a time must be ISO 8601",
         ),
+        ({"posts": THREE, "start": "later"}, "Posts not planned: start: a time must be ISO 8601"),
         ({"posts": THREE, "end": "later"}, "Posts not planned: end: a time must be ISO 8601"),
     ],
 )

@@ -174,7 +174,7 @@ def _read_drafts(posts: Sequence[PlanPost], book: AccountIndex, context: ToolCon
     drafts: list[_Draft] = []
     problems: list[str] = []
     for number, post in enumerate(posts):
-        found = Findings(f"{NOT_PLANNED}: post {number + 1}")
+        found = Findings(NOT_PLANNED)
         drafts.append(_read_draft(number, post, book, context, found))
         problems += [f"post {number + 1}: {text}" for text in found.errors]
     if problems:
