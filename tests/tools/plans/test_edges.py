@@ -410,3 +410,11 @@ async def test_undo_ends_at_the_limit_of_deletes_and_is_recorded(connect_agent, 
         assert data["steps"][1]["reason"].startswith("Post 2 not deleted: TTP_MAX_DELETES_PER_HOUR allows 1 ")
         history = await agent.runtime.app.ledger.read_history(since)
         assert [each.tool for each in history if each.kind == "delete"] == ["undo_plan"]
+
+
+async def test_every_error_of_a_post_that_is_not_planned_is_named(empty_agent):
+    accounts = [await empty_agent.find_account("twitter @harborcafe"), "instagram"]
+    _, data = await empty_agent.expect_ok("plan_posts", posts=[{"content": "x" * 281, "account_ids": accounts}])
+    assert data["planned"] == []
+    assert data["unplanned"][0]["reason"].startswith("X: content has 281 of 280 ")
+    assert ". Instagram needs at least one image or video" in data["unplanned"][0]["reason"]

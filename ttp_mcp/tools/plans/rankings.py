@@ -82,5 +82,5 @@ def _find_objects(response: JsonObject) -> Iterator[JsonObject]:
             yield from (cast("JsonObject", entry) for entry in cast("list[object]", value) if isinstance(entry, dict))
         elif isinstance(value, dict):
             inner = cast("JsonObject", value)
-            yield {"id": key, **inner} if "bestHours" in inner or "recommendation" in inner else inner
+            yield {"id": key, **inner}
             yield from _find_objects(inner) if not {"bestHours", "recommendation", "hours"} & inner.keys() else ()
