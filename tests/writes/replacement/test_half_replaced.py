@@ -231,6 +231,9 @@ async def test_replacement_that_was_rescheduled_is_still_the_other_half(empty_ag
     assert moved["post_id"] in said
     assert moved["post_id"] in await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
     assert len(empty_agent.list_posts()) == 2
+    await empty_agent.expect_ok("delete_post", post_id=moved["post_id"])
+    await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+    assert len(empty_agent.list_posts()) == 1
 
 
 class HoldAfterCreate:
