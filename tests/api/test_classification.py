@@ -273,6 +273,11 @@ def test_response_is_parsed_or_rejected():
     assert parse_response(GET, 200, "", b'{"success": true, "posts": []}') == {"success": True, "posts": []}
     assert parse_response(GET, 200, "", b"[1]") == [1]
     assert parse_response(GET, 200, "", b"\xef\xbb\xbf[1]") == [1]
+    assert parse_response(DELETE, 200, "", b'{"success": true}') == {"success": True}
+    with pytest.raises(errors.Rejected):
+        parse_response(DELETE, 200, "", b'{"success": false, "message": "No."}')
+    with pytest.raises(errors.BadAnswer):
+        parse_response(DELETE, 200, "", b"<html>")
     with pytest.raises(errors.Rejected) as caught:
         parse_response(POST, 200, "", b'{"success": false, "message": "No."}')
     assert (caught.value.message, caught.value.status, caught.value.may_have_happened) == ("No.", 200, False)
