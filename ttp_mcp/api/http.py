@@ -312,7 +312,7 @@ def parse_response(info: RequestInfo, status: int, content_type: str, content: b
         return {}
     try:
         reply = parse_json(content)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise responses.bad_answer(info, status, responses.classify_unreadable(content_type, content)) from None
     if as_object(reply).get("success") is False:
         raise errors.Rejected(

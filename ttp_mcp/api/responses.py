@@ -111,7 +111,7 @@ def extract_message(content: bytes) -> str | None:
     """Return the message of an error body, with the reasons it lists; None if the body isn't JSON."""
     try:
         body = as_object(parse_json(content))
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     summary = as_message(first_present(body, "message", "error"))
     reasons = as_message(first_present(body, "detail", "details", "errors"))
@@ -137,7 +137,7 @@ def _find_foreign_reason(content_type: str, content: bytes | None) -> str | None
         return None if "json" in content_type else "truncated"
     try:
         return None if isinstance(parse_json(content), dict) else "shape"
-    except (ValueError, RecursionError):
+    except ValueError:
         return classify_unreadable(content_type, content)
 
 
