@@ -220,6 +220,28 @@ async def test_retry_for_now_counts_for_ten_minutes(empty_agent, clock, minutes,
     assert again["outcome"] == outcome
 
 
+@pytest.mark.parametrize("first", ["account_ids", "platforms"])
+async def test_retry_for_now_by_account_or_by_platform_is_one_post(empty_agent, clock, first):
+    second = "platforms" if first == "account_ids" else "account_ids"
+    post = {"content": "Open now", "scheduled_at": "now"}
+    _, one = await empty_agent.expect_ok("create_post", **post, **{first: ["linkedin"]})
+    clock.move(60)
+    _, two = await empty_agent.expect_ok("create_post", **post, **{second: ["linkedin"]})
+    assert (two["outcome"], two["post_id"]) == ("already_created", one["post_id"])
+    assert len(empty_agent.list_posts()) == 1
+
+
+async def test_post_for_now_that_was_deleted_elsewhere_is_made_for_the_new_now(empty_agent, clock):
+    """The time of the deleted one is past or too close."""
+    post = {"content": "Open now", "platforms": ["linkedin"], "scheduled_at": "now"}
+    await empty_agent.expect_ok("create_post", **post)
+    with empty_agent.sandbox.store.writing() as db:
+        db.execute("DELETE FROM posts")
+    clock.move(180)
+    _, again = await empty_agent.expect_ok("create_post", **post)
+    assert (again["outcome"], again["scheduled_at"]) == ("created", "2026-11-24T09:07:00+01:00")
+
+
 async def test_confirmation_of_now_stays_valid_while_time_passes(connect_agent, clock):
     """It covers publishing now, whichever minute that is."""
     post = {"content": "Open now", "platforms": ["linkedin"], "scheduled_at": "now"}
