@@ -156,7 +156,7 @@ TESTS = {
     ),
     "tools/posts/list": ("tests/tools/posts/test_list.py", "tests/tools/posts/test_posts.py"),
     "tools/posts/network_choices": ("tests/tools/posts/test_network_choices.py", "tests/tools/test_integrations.py"),
-    "tools/posts/paging": ("tests/tools/posts/test_paging.py", "tests/tools/posts/test_posts.py"),
+    "tools/posts/paging": ("tests/tools/posts/test_paging.py",),
     "tools/posts/prepare": (
         *(
             f"tests/tools/posts/test_{name}.py"

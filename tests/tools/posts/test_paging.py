@@ -270,3 +270,38 @@ def test_post_without_accounts_is_listed_for_those_of_its_platforms(fields, list
     """It may be for any of them; named accounts take precedence."""
     wanted = Filter(accounts=[make_account("a")])
     assert read_page([make_post(1, **fields)], wanted, "created", 2, None).matched == listed
+
+
+def minute(number, **more):
+    """Return a time of that day."""
+    return START + timedelta(minutes=number, **more)
+
+
+MOMENT = {"milliseconds": 1}
+
+
+@pytest.mark.requirement("tools.posts.list")
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Filter(platform="twitter"), ["p1", "p2"]),
+        (Filter(platform="linkedin"), ["p3"]),
+        (Filter(after=minute(10)), ["p2", "p3", "p4"]),
+        (Filter(after=minute(10, **MOMENT)), ["p3", "p4"]),
+        (Filter(before=minute(20)), ["p2", "p3"]),
+        (Filter(before=minute(20) - timedelta(**MOMENT)), ["p2"]),
+        (Filter(after=minute(10, **MOMENT), before=minute(30) - timedelta(**MOMENT)), ["p3"]),
+        (Filter(after=minute(20), before=minute(30)), ["p3", "p4"]),
+        (Filter(after=minute(31)), []),
+        (Filter(platform="twitter", after=minute(10)), ["p2"]),
+    ],
+)
+def test_filter_by_platform_and_time_includes_both_ends(wanted, found):
+    """The scheduled time comes before the published one; a post without either is in no range."""
+    posts = [
+        make_post(1, platforms=["twitter"]),
+        make_post(2, 10, platforms=["X"]),
+        make_post(3, platforms=["linkedin"], publishedAt=minute(20).isoformat()),
+        make_post(4, 30, publishedAt=minute(31).isoformat()),
+    ]
+    assert list_ids(read_page(posts, wanted, "created", 9, None).posts) == found
