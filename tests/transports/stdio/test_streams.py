@@ -15,7 +15,7 @@ from tests.support.quick_time import run_quickly
 from tests.support.windows import waits_for_pipes
 from tests.transports.stdio.stdio_fixture import INITIALIZE
 from ttp_mcp.transports.stdio.handshake import Handshake
-from ttp_mcp.transports.stdio.reader import Reader
+from ttp_mcp.transports.stdio.reader import Reader, take_lines
 from ttp_mcp.transports.stdio.shutdown import Shutdown
 from ttp_mcp.transports.stdio.threads import ReadAhead, WriteBehind
 from ttp_mcp.transports.stdio.writer import Writer
@@ -86,10 +86,9 @@ class Streams:
 
     async def fill(self):
         """Write lines until the pipe is full and some wait; return all of them."""
-        lines = []
-        while self.writer.unread_bytes < 100_000:
-            lines.append(b"%d " % len(lines) + b"x" * 30_000)
-            self.writer.push(lines[-1])
+        lines = [b"%d " % number + b"x" * 30_000 for number in range(8)]
+        for line in lines:
+            self.writer.push(line)
         return lines
 
 
@@ -191,14 +190,43 @@ def test_lines_that_do_not_fit_are_sent_in_order_once_the_client_reads():
     async def send(streams):
         lines = await streams.fill()
         whole = b"".join(line + b"\n" for line in lines)
-        first = streams.take()
-        assert streams.writer.unread_bytes == len(whole) - len(first)
-        assert first + await streams.take_all() == whole
-        assert streams.writer.unread_bytes == 0
+        taken = b""
+        while len(taken) < len(whole):
+            # Reading it empties the pipe.
+            taken += streams.take()
+            assert streams.writer.unread_bytes == len(whole) - len(taken)
+            await asyncio.sleep(0.001)
+        assert taken == whole
         # Afterwards the next one is sent at once.
         streams.writer.push(b"later")
         assert streams.take() == b"later\n"
         assert not streams.loop.remove_writer(streams.output_fd)
+
+    run_streams(send)
+
+
+@pytest.mark.requirement("stdio.whole-lines")
+def test_line_is_never_sent_before_those_that_wait():
+    """Although it would fit as soon as the client has read."""
+
+    async def send(streams):
+        lines = await streams.fill()
+        taken = streams.take()
+        streams.writer.push(b"late")
+        assert taken + await streams.take_all() == b"".join(line + b"\n" for line in [*lines, b"late"])
+
+    run_streams(send)
+
+
+@pytest.mark.requirement("stdio.whole-lines")
+def test_line_of_which_nothing_fits_is_sent_later():
+    async def send(streams):
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(streams.output_fd, b"x" * 4096)
+        streams.writer.push(b"late")
+        assert streams.writer.unread_bytes == 5
+        assert (await streams.take_all()).endswith(b"xlate\n")
 
     run_streams(send)
 
@@ -221,7 +249,7 @@ def test_flush_waits_for_half_a_second():
 
 @pytest.mark.requirement("stdio.broken-output")
 @pytest.mark.parametrize("is_full", [False, True])
-def test_broken_output_begins_the_shutdown_once(is_full):
+def test_broken_output_begins_the_shutdown_once(is_full, caplog):
     async def send(streams):
         if is_full:
             await streams.fill()
@@ -237,6 +265,7 @@ def test_broken_output_begins_the_shutdown_once(is_full):
         assert not streams.shutdown.changed.is_set()
 
     run_streams(send)
+    assert caplog.messages == []
 
 
 @pytest.mark.requirement("stdio.whole-lines")
@@ -280,6 +309,21 @@ def test_reader_ends_once_everything_is_answered_and_sent():
 
 
 @pytest.mark.requirement("stdio.end-of-input")
+def test_reader_waits_until_the_last_byte_is_sent():
+    async def read(streams):
+        streams.close(streams.peer_input)
+        streams.writer.unread_bytes = 1
+        ending = asyncio.create_task(streams.reader.receive())
+        await asyncio.sleep(1)
+        assert not ending.done()
+        streams.writer.unread_bytes = 0
+        with pytest.raises(anyio.EndOfStream):
+            await ending
+
+    run_streams(read)
+
+
+@pytest.mark.requirement("stdio.end-of-input")
 def test_reader_is_iterated_over():
     async def read(streams):
         streams.give(
@@ -313,6 +357,21 @@ def test_cancelled_or_endless_request_is_not_waited_for(message, unanswered):
         for _ in range(3):
             await anext(streams.reader)
         assert streams.shutdown.unanswered == unanswered
+
+    run_streams(read)
+
+
+@pytest.mark.requirement("stdio.descriptors")
+def test_terminal_whose_other_end_is_gone_is_the_end_of_input():
+    async def read(streams):
+        controller, terminal = os.openpty()
+        os.dup2(controller, streams.input_fd)
+        os.close(terminal)
+        os.close(controller)
+        with pytest.raises(StopAsyncIteration):
+            await anext(streams.reader)
+        assert streams.shutdown.reason == "end of input"
+        streams.reader.close()
 
     run_streams(read)
 
@@ -389,6 +448,10 @@ def test_replayed_answer_is_not_sent_again(tmp_path):
             b'{"jsonrpc":"1.0","id":5,"method":"ping"}',
             {"id": 5, "code": -32600, "message": "Invalid request: not one JSON-RPC 2.0 message"},
         ),
+        (
+            b'\xef\xbb\xbf{"jsonrpc":"1.0","id":5,"method":"ping"}',
+            {"id": 5, "code": -32600, "message": "Invalid request: not one JSON-RPC 2.0 message"},
+        ),
         (b"x" * 1001, {"id": None, "code": -32600, "message": "A line of more than 1000 bytes is not read"}),
         (b" " * 1001, {"id": None, "code": -32600, "message": "A line of more than 1000 bytes is not read"}),
         (b" ", None),
@@ -410,6 +473,16 @@ def test_line_without_a_message_is_answered_by_the_reader(line, answer):
 
 
 @pytest.mark.requirement("stdio.line-cap")
+def test_line_is_measured_as_a_whole_however_it_is_cut():
+    for size, expected in ((8, b"12345678"), (9, None)):
+        for cut in range(1, size):
+            part, line = bytearray(), b"123456789"[:size]
+            assert take_lines(part, line[:cut], 8) == []
+            assert take_lines(part, line[cut:] + b"\n \n\nx", 8) == [expected]
+            assert part == b"x"
+
+
+@pytest.mark.requirement("stdio.line-cap")
 def test_longest_line_is_read():
     async def read(streams):
         line = json.dumps(make_request(1)).encode()
@@ -423,11 +496,14 @@ def test_longest_line_is_read():
 @pytest.mark.requirement("stdio.cut-characters")
 def test_call_with_half_an_emoji_is_answered_by_the_reader():
     call = json.dumps(make_request(4, "tools/call", name="echo", arguments={"text": "TEXT"})).encode() + b"\n"
+    notice = {"jsonrpc": "2.0", "method": "notifications/x", "params": {"arguments": {"text": "TEXT"}}}
     reply = json.dumps({"jsonrpc": "2.0", "id": 9, "result": {"arguments": {"text": "TEXT"}}}).encode() + b"\n"
 
     async def read(streams):
         half = rb"a\ud83d"
-        streams.give(*(each.replace(b"TEXT", half) for each in (call, reply)), make_request(1))
+        lines = (json.dumps(notice).encode() + b"\n", call, reply)
+        streams.give(*(each.replace(b"TEXT", half) for each in lines), make_request(1))
+        assert (await anext(streams.reader)).message.method == "notifications/x"
         assert [(await anext(streams.reader)).message.id for _ in range(2)] == [9, 1]
         assert streams.shutdown.unanswered == {1}
         answer = json.loads(streams.take())
@@ -519,7 +595,8 @@ async def wait_until(true):
 
 
 @pytest.mark.requirement("stdio.threads")
-async def test_both_streams_use_threads_where_pipes_block():
+async def test_both_streams_use_threads_where_pipes_block(monkeypatch):
+    monkeypatch.setattr("ttp_mcp.transports.stdio.writer.SETTLE_SECONDS", 3600)
     before = {*threading.enumerate()}
     with ExitStack() as undo:
         streams = Streams(undo, threads=True)
@@ -533,12 +610,17 @@ async def test_both_streams_use_threads_where_pipes_block():
             assert (await reading).message.id == 1
         lines = await streams.fill()
         whole, taken = b"".join(line + b"\n" for line in lines), b""
-        assert streams.writer.unread_bytes > 2000
+        # At least one line fits into the pipe.
+        await wait_until(lambda: streams.writer.unread_bytes < len(whole))
+        flushing = asyncio.create_task(streams.writer.flush())
+        for _ in range(3):
+            await anyio.sleep(0)
+        assert not flushing.done()
         with anyio.fail_after(5):
             while len(taken) < len(whole):
                 taken += streams.take()
                 await anyio.sleep(0)
-            await streams.writer.flush()
+            await flushing
         assert (taken, streams.writer.unread_bytes) == (whole, 0)
         await streams.writer.send(SessionMessage(make_result(1)))
         streams.close(streams.peer_input)
@@ -549,6 +631,20 @@ async def test_both_streams_use_threads_where_pipes_block():
         streams.reader.close()
         streams.writer.close()
         await wait_until(lambda: not any(thread.is_alive() for thread in own))
+
+
+@pytest.mark.requirement("stdio.threads")
+async def test_closed_reader_ends_its_thread_after_the_read_under_way():
+    before = {*threading.enumerate()}
+    with ExitStack() as undo:
+        streams = Streams(undo, threads=True)
+        (thread,) = [each for each in {*threading.enumerate()} - before if each.name == "stdin"]
+        streams.reader.close()
+        streams.give(make_request(1))
+        await wait_until(lambda: not thread.is_alive())
+        with pytest.raises(OSError):
+            os.fstat(streams.input_fd)
+        streams.writer.close()
 
 
 @pytest.mark.requirement("stdio.broken-output")
@@ -583,6 +679,30 @@ async def test_thread_reads_two_chunks_ahead_and_reports_each():
         ahead.read()
     os.close(writing)
     await wait_until(lambda: len(arrived) == 3)
+    assert ahead.read() == b""
+
+
+@pytest.mark.requirement("stdio.threads")
+async def test_thread_that_waits_for_its_chunks_to_be_taken_ends_when_it_is_closed():
+    before = {*threading.enumerate()}
+    reading, writing = os.pipe()
+    arrived = []
+    os.write(writing, b"abcdefg")
+    ahead = ReadAhead(reading, 2, lambda: arrived.append(1))
+    (thread,) = [each for each in {*threading.enumerate()} - before if each.name == "stdin"]
+    await wait_until(lambda: len(arrived) == 2)
+    ahead.close()
+    await wait_until(lambda: not thread.is_alive())
+    os.close(writing)
+
+
+@pytest.mark.requirement("stdio.descriptors")
+async def test_read_of_a_thread_that_fails_is_the_end_of_input():
+    controller, terminal = os.openpty()
+    os.close(terminal)
+    arrived = []
+    ahead = ReadAhead(controller, 9, lambda: arrived.append(1))
+    await wait_until(lambda: arrived)
     assert ahead.read() == b""
 
 

@@ -97,7 +97,7 @@ class Writer(Stream):
             self._behind.close()
 
     def _discard(self) -> None:
-        if self._behind is None and not self._flushed.is_set():
+        if self._behind is None:
             self._loop.remove_writer(self._fd)
         self._flushed.set()
         self._waiting.clear()
