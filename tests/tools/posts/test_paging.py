@@ -112,6 +112,8 @@ def test_paging_continues_by_creation_time_when_a_page_is_gone():
     first = read_page(posts, ALL, "created", 3, None)
     assert list_ids(read_page(posts[3:], ALL, "created", 3, first.cursor).posts) == ["p2", "p1", "p0"]
     assert read_page(posts[:2], ALL, "created", 3, first.cursor).posts == []
+    undated = make_post(8, createdAt=None)
+    assert list_ids(read_page([undated, *posts[3:]], ALL, "created", 2, first.cursor).posts) == ["p2", "p1"]
     same_moment = make_post(9, createdAt=posts[2].raw["createdAt"])
     assert list_ids(read_page([same_moment, *posts[3:]], ALL, "created", 1, first.cursor).posts) == ["p9"]
 
