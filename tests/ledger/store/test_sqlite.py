@@ -407,10 +407,14 @@ async def test_cancelled_read_is_released_while_its_thread_still_waits(
         await anyio.to_thread.run_sync(begun.wait)
         tasks.cancel_scope.cancel()
     # Another read doesn't wait for that thread either.
-    with pytest.raises(LedgerProblem, match="another program holds the file"):
+    with pytest.raises(LedgerProblem) as refused:
         await read_values(state, "a")
     over.set()
     monkeypatch.undo()
+    assert str(refused.value) == (
+        "the ledger (ledger.db in TTP_STATE_DIR) can't be used: another program holds the file. Nothing is sent without it; "
+        "reading goes on. Call again in a moment; if that doesn't help, stop the other ttp-mcp."
+    )
 
     assert await read_values(state, "a") == {"a": 1}
 
