@@ -5,7 +5,7 @@ import re
 import anyio
 import pytest
 
-from tests.tools.conftest import Fault, answer_reads, send_reply, show_promised
+from tests.tools.conftest import Fault, answer_reads, send_reply, show_fields, show_promised
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.plans import Plans
 from ttp_mcp.ledger.store.base import LedgerProblem
@@ -151,9 +151,9 @@ async def test_shutdown_waits_until_a_created_post_is_noted(empty_agent, monkeyp
             await noting.wait()
         tasks.start_soon(drain)
         await anyio.wait_all_tasks_blocked()
-        assert drained == []
+        early = list(drained)
         release.set()
-    assert drained == [True]
+    assert (early, drained) == ([], [True])
 
 
 async def test_create_that_is_abandoned_has_an_unknown_outcome(connect_agent):
@@ -418,3 +418,58 @@ async def test_every_error_of_a_post_that_is_not_planned_is_named(empty_agent):
     assert data["planned"] == []
     assert data["unplanned"][0]["reason"].startswith("X: content has 281 of 280 ")
     assert ". Instagram needs at least one image or video" in data["unplanned"][0]["reason"]
+
+
+async def test_created_post_is_found_without_its_date(connect_agent):
+    """The posts from before the call are known, so it is the plan's own."""
+    faults = []
+
+    def through(app):
+        faults.append(Fault(app, methods=("POST",), after=True))
+        return show_fields(lambda name: name != "createdAt")(faults[-1])
+
+    async with connect_agent(demo_posts=False, through=through) as agent:
+        plan_id = await make_plan(agent, TWO[:1])
+        faults[-1].turn = 0
+        _, data = await agent.expect_ok("apply_plan", plan_id=plan_id)
+        assert (list_outcomes(data), len(agent.list_posts())) == ([(1, "created")], 1)
+
+
+@UNDO
+async def test_plan_with_a_published_post_is_applied_again_after_an_undo(empty_agent, clock):
+    """What was kept stays done, although its time is over."""
+    plan_id = await make_plan(empty_agent)
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    empty_agent.update_post(data["steps"][0]["post_id"], status="published")
+    clock.move(30 * 3600)
+    _, data = await empty_agent.expect_ok("undo_plan", plan_id=plan_id)
+    assert list_outcomes(data) == [(1, "kept"), (2, "deleted")]
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert (list_outcomes(data), data["complete"]) == ([(2, "created")], True)
+
+
+@UNDO
+@pytest.mark.parametrize(("age", "outcome"), [(0, "unknown"), (3600, "already_gone")])
+async def test_post_that_is_gone_just_before_its_delete_is_not_deleted(connect_agent, clock, age, outcome):
+    """It was there when the user was asked."""
+    reads = []
+
+    def through(app):
+        async def between(scope, receive, send):
+            if scope["method"] == "GET" and scope["path"].startswith("/api/posts/"):
+                reads.append(scope["path"])
+                if len(reads) == 2:
+                    with agent.sandbox.store.writing() as db:
+                        db.execute("DELETE FROM posts")
+            assert scope["method"] != "DELETE"
+            await app(scope, receive, send)
+
+        return between
+
+    async with connect_agent(demo_posts=False, through=through) as agent:
+        plan_id = await make_plan(agent, TWO[:1])
+        await agent.expect_ok("apply_plan", plan_id=plan_id)
+        clock.move(age)
+        reads.clear()
+        _, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
+        assert list_outcomes(data) == [(1, outcome)]
