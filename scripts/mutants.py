@@ -136,6 +136,7 @@ TESTS = {
         "tests/tools/posts/test_network_choices.py",
         "tests/tools/posts/test_rights.py",
     ),
+    "tools/plans/rankings": ("tests/tools/plans/test_rankings.py", "tests/tools/plans/test_plans.py"),
     "tools/posts": ("tests/tools/posts", "tests/toolkit/test_confirmation.py"),
     "tools/posts/changes": tuple(f"tests/tools/posts/test_{name}.py" for name in ("changes", "reschedule", "check")),
     "tools/posts/check": tuple(f"tests/tools/posts/test_{name}.py" for name in ("check", "changes", "answers")),
