@@ -61,7 +61,7 @@ async def test_answer_shows_every_part_of_the_post(empty_agent):
         content="a" * 141,
         account_ids=["x @harborcafe", "instagram", "threads"],
         media_urls=["https://example.com/a.jpg?x=1", "https://example.com/#b", f"https://example.com/{'c' * 81}"],
-        thread=["t" * 141, "Third"],
+        thread=["t" * 141, "Third 👍"],
         platform_data={"pinterest": {"board_id": "7"}, "tiktok": choices, "o" * 31: "v" * 101},
     )
     files = ["a.jpg", "https://example.com/#b", "c" * 79 + "…"]
@@ -71,7 +71,7 @@ async def test_answer_shows_every_part_of_the_post(empty_agent):
         f"Text: «{'a' * 139}…» (twitter 141 of 280 characters, instagram 141 of 2200 characters, threads 141 of 500 characters).\n"
         f"Media: 3 files in this order, a carousel on instagram and threads: «{files[0]}», «{files[1]}», «{files[2]}».\n"
         f"Thread post 2: «{'t' * 139}…» (141 of 280 characters).\n"
-        "Thread post 3: «Third» (5 of 280 characters).\n"
+        "Thread post 3: «Third 👍» (8 of 280 characters).\n"
         "Choices for pinterest: board_id «7».\n"
         f"Choices for tiktok: privacy «SELF_ONLY», allow_comments yes, allow_duet no, {'n' * 29}… «[1]».\n"
         f"Choices for {'o' * 29}…: «{'v' * 99}…».\n"
@@ -83,7 +83,7 @@ async def test_answer_shows_every_part_of_the_post(empty_agent):
     assert data["text"] == "a" * 139 + "…"
     assert data["characters"] == {"twitter": 141, "instagram": 141, "threads": 141}
     assert data["media"] == files
-    assert data["thread"] == [{"text": "t" * 139 + "…", "characters": 141}, {"text": "Third", "characters": 5}]
+    assert data["thread"] == [{"text": "t" * 139 + "…", "characters": 141}, {"text": "Third 👍", "characters": 8}]
     assert data["platform_data"] == {"pinterest": {"board_id": "7"}, "tiktok": choices, "o" * 31: "v" * 101}
 
 
