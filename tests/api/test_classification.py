@@ -324,6 +324,7 @@ def test_lone_surrogate_does_not_make_a_list_unreadable():
         ("Tue, 24 Nov 2026 14:00:10 +0200", 10.0),
         ("Tue, 99 Nov 2026 12:00:00 GMT", None),
         ("Tue, 24 Nov 2026 12:00:00 +9999999999", None),
+        ("Tue, 24 Nov 99999999999999999999 12:00:00 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date_or_none(header, seconds):
