@@ -202,7 +202,7 @@ async def test_now_is_the_nearest_minute_and_a_retry_creates_no_second_post(empt
     assert (again["outcome"], again["post_id"]) == ("already_created", data["post_id"])
 
 
-@pytest.mark.parametrize(("seconds", "time"), [(0, "09:04"), (55, "09:04"), (56, "09:05")])
+@pytest.mark.parametrize(("seconds", "time"), [(0, "09:04"), (55, "09:04"), (55.5, "09:05"), (56, "09:05")])
 async def test_now_is_a_whole_minute_at_least_65_seconds_away(empty_agent, clock, seconds, time):
     """The API takes nothing that is less than 60 s away, and the request takes a while."""
     clock.move(seconds)

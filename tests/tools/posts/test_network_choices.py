@@ -487,3 +487,13 @@ async def test_boards_are_read_once_for_a_plan(connect_agent):
         posts = [make_pin("Recipes", content=text) for text in ("One", "Two")]
         await agent.expect_ok("plan_posts", posts=posts)
     assert asked.count("/api/integrations/pinterest/boards") == 1
+
+
+async def test_problems_of_two_networks_are_listed_together(empty_agent):
+    post = make_clip(allow_stitch=True) | {"platforms": ["pinterest", "tiktok"]}
+    post["platform_data"] |= {"pinterest": {"board": "recipe"}}
+    _, data = await empty_agent.expect_ok("check_post", **post)
+    assert [error.split(" ")[:3] for error in data["errors"]] == [
+        ["Pinterest:", "«recipe»", "matches"],
+        ["TikTok:", "stitch", "is"],
+    ]
