@@ -161,6 +161,19 @@ async def test_replacement_that_could_not_be_recorded_leaves_no_trace(empty_agen
     await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
 
 
+async def test_replacement_whose_create_cannot_be_noted_still_replaces_the_post(empty_agent, monkeypatch):
+    """It isn't taken for an equal post of the user."""
+    old = await schedule_post(empty_agent)
+
+    async def fail(*_, **__):
+        raise LedgerProblem("the disk is full.")
+
+    monkeypatch.setattr(Ledger, "finish", fail)
+    _, data = await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at=LATER)
+    assert empty_agent.read_row(old) is None
+    assert empty_agent.read_row(data["post_id"])["status"] == "scheduled"
+
+
 async def test_unclear_replacement_is_reported_after_the_old_post_is_gone(empty_agent, clock, monkeypatch):
     """A replacement may exist, of which no id is known."""
     old = await schedule_post(empty_agent)
