@@ -154,6 +154,16 @@ async def test_check_finds_every_problem_in_one_call(empty_agent):
         assert word in " ".join(data["errors"])
 
 
+async def test_created_post_is_compared_with_the_others(empty_agent):
+    """As in a check."""
+    post = {"content": "Doors open", "platforms": ["linkedin"]}
+    _, first = await empty_agent.expect_ok("create_post", **post, scheduled_at=SOON)
+    _, second = await empty_agent.expect_ok("create_post", **post, scheduled_at="2026-11-26T10:20")
+    assert second["warnings"] == [
+        f"The same text is already scheduled for linkedin «Harbor Café» ({first['post_id']}).",
+    ]
+
+
 async def test_wrong_account_does_not_hide_a_long_text(empty_agent):
     """The platform is known, and so is its limit."""
     data = await check_post(empty_agent, content="x" * 300, account_ids=["nobody"], platforms=["twitter"])
