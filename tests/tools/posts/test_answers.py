@@ -158,7 +158,8 @@ async def test_created_post_is_compared_with_the_others(empty_agent):
     """As in a check."""
     post = {"content": "Doors open", "platforms": ["linkedin"]}
     _, first = await empty_agent.expect_ok("create_post", **post, scheduled_at=SOON)
-    _, second = await empty_agent.expect_ok("create_post", **post, scheduled_at="2026-11-26T10:20")
+    _, second = await empty_agent.expect_ok("create_post", **post, scheduled_at="2026-11-26T10:05")
+    assert second["scheduled_at"] == "2026-11-26T10:05:00+01:00"
     assert second["warnings"] == [
         f"The same text is already scheduled for linkedin «Harbor Café» ({first['post_id']}).",
     ]
