@@ -23,6 +23,7 @@ import tempfile
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -338,9 +339,15 @@ def name_function(mutant: Mutant) -> str:
     return mangled.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
 
 
+@cache
+def read_equivalent() -> dict[str, list[dict[str, str]]]:
+    """Read the mutants that change nothing, by module."""
+    return tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
+
+
 def is_equivalent(mutant: Mutant, module: str) -> bool:
     """Check whether a mutant changes nothing: it is listed, or writes SQL in another case."""
-    listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
+    listed = read_equivalent()
     own = listed.get(module, [])
     ignored = [re.compile(each["ignored"]) for each in (*listed["*"], *own) if "ignored" in each]
     if _is_sql_case(mutant) or any(each.sub("", mutant.before) == each.sub("", mutant.after) for each in ignored):

@@ -28,7 +28,7 @@ import pytest
 # A test hangs when it takes ten times as much CPU as without a mutant, and this much more.
 CPU_SECONDS = 5
 # Or this long on the clock for each process that waits for a CPU.
-CLOCK_SECONDS = 20
+CLOCK_SECONDS = 5
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
 
 
@@ -220,7 +220,8 @@ class MutantRunner:
         processes: list[object] = []
         examples = Counter[str]()
         sys.addaudithook(lambda event, _: processes.append(event) if event == "subprocess.Popen" else None)
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        # Fixtures of the session stay, for all processes that are forked later.
+        for item, following in zip(items, [*items[1:], items[0].session], strict=True):
             called.clear()
             processes.clear()
             self._clear_caches()
@@ -272,9 +273,9 @@ class MutantRunner:
         set_mutant_under_test(name)
         self._failed = False
         try:
-            for item in items:
+            for item, following in zip(items, [*items[1:], None], strict=True):
                 self._set_time_limit(item, pipe)
-                item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
                 if self._failed:
                     _end_process(pipe, f"{KILLED} {item.nodeid}")
                 if _read_cpu_seconds() > self._most_seconds:
@@ -301,7 +302,8 @@ class MutantRunner:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
         self.outcomes[name] = outcome or KILLED
-        if test:
+        # A test that hangs isn't tried first again: it costs more than one that fails.
+        if test and outcome != TIMEOUT:
             self._kills[name.rpartition("__mutmut_")[0]][test] += 1
             self._kills[""][test] += 1
         print(
