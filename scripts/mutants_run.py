@@ -190,6 +190,7 @@ class MutantRunner:
         # Tests that start processes: these may call what no test calls itself.
         self._starting: list[pytest.Item] = []
         self._kills: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._hangs: Counter[str] = Counter()
         self._failed = False
         # Mutants under way, by the pipe to which their process writes.
         self._running: dict[int, tuple[str, int, float]] = {}
@@ -252,7 +253,16 @@ class MutantRunner:
         function = name.rpartition("__mutmut_")[0]
         items = self._callers.get(function) or self._starting
         kills, everywhere = self._kills[function], self._kills[""]
-        items = sorted(items, key=lambda it: (-kills[it.nodeid], -everywhere[it.nodeid], self._costs[it.nodeid]))
+        # A test that hangs costs more than one that fails.
+        items = sorted(
+            items,
+            key=lambda it: (
+                self._hangs[it.nodeid],
+                -kills[it.nodeid],
+                -everywhere[it.nodeid],
+                self._costs[it.nodeid],
+            ),
+        )
         reading, writing = os.pipe()
         with warnings.catch_warnings(action="ignore"):
             pid = os.fork()
@@ -302,8 +312,9 @@ class MutantRunner:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
         self.outcomes[name] = outcome or KILLED
-        # A test that hangs isn't tried first again: it costs more than one that fails.
-        if test and outcome != TIMEOUT:
+        if outcome == TIMEOUT:
+            self._hangs[test] += 1
+        elif test:
             self._kills[name.rpartition("__mutmut_")[0]][test] += 1
             self._kills[""][test] += 1
         print(
