@@ -471,8 +471,13 @@ async def test_cancelled_apply_notes_the_post_that_it_was_creating(connect_agent
 
     async with connect_agent(demo_posts=False, through=hold) as agent:
         plan_id, _ = await make_plan(agent, THREE[:1])
+
+        async def apply():
+            await agent.call("apply_plan", plan_id=plan_id)
+            raise AssertionError("the call ended before it was cancelled")
+
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: agent.call("apply_plan", plan_id=plan_id))
+            tasks.start_soon(apply)
             await held.wait()
             tasks.cancel_scope.cancel()
             release.set()

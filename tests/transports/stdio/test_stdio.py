@@ -953,6 +953,27 @@ async def test_sockets_work_and_their_flags_are_restored(server, threads):
     assert peer.code == 0
 
 
+@needs_descriptors
+@pytest.mark.requirement("stdio.descriptors")
+async def test_tools_reach_neither_the_input_nor_the_output_of_the_session(server):
+    """A tool that reads the input would take requests, and one that prints would break the output's lines."""
+    pipes = (*os.pipe(), *os.pipe())
+
+    def identify(place: int | str) -> tuple[int, int]:
+        found = os.stat(place)  # noqa: PTH116 - of a descriptor
+        return found.st_dev, found.st_ino
+
+    before = [identify(fd) for fd in pipes]
+    async with run_server(server, pipes) as peer:
+        peer.start()
+        peer.send(make_tool_call(1, "read"))
+        await peer.answer(1)
+        assert identify(pipes[0]) == identify(os.devnull)
+        assert identify(pipes[3]) == identify(2)
+        assert os.read(pipes[0], 1) == b""
+    assert identify(os.devnull) not in before
+
+
 @needs_flags
 @pytest.mark.requirement("stdio.descriptors")
 async def test_pipe_flags_are_unchanged(server):
