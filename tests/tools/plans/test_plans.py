@@ -844,12 +844,13 @@ async def test_missing_post_counts_as_gone_after_the_replication_lag(connect_age
     """It was deleted elsewhere. For 90 s a lagging replica would look the same."""
     async with connect_agent(demo_posts=False, behind_seconds=behind_seconds) as agent:
         plan_id, _ = await make_plan(agent, THREE[:1])
-        await agent.expect_ok("apply_plan", plan_id=plan_id)
+        _, applied = await agent.expect_ok("apply_plan", plan_id=plan_id)
         with agent.sandbox.store.writing() as db:
             db.execute("DELETE FROM posts")
         clock.move(85)
         text, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
         assert (list_outcomes(data), data["complete"]) == ([(1, "unknown")], False)
+        assert data["steps"][0]["post_id"] == applied["steps"][0]["post_id"]
         assert data["steps"][0]["reason"] == (
             "it is not found (404) but may still exist; look for it with list_posts and call undo_plan again in two minutes"
         )

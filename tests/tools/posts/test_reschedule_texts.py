@@ -200,6 +200,24 @@ async def test_post_that_changes_while_the_user_answers_is_not_replaced(connect_
         assert len(agent.list_posts()) == 1
 
 
+async def test_post_that_is_deleted_while_the_user_answers_is_not_replaced(connect_agent):
+    """A new one would bring back what the user has just removed elsewhere."""
+
+    def answer():
+        with agent.sandbox.store.writing() as db:
+            db.execute("DELETE FROM posts")
+        return True
+
+    async with connect_agent(answer=answer, mode="legacy", confirm="required", demo_posts=False) as agent:
+        old = await create_post(agent)
+        words = await agent.expect_error("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert words == (
+            "Post not rescheduled: not found (404): it doesn't exist, or belongs to another organization. Call list_posts for the ids "
+            "that exist; retrying won't help."
+        )
+        assert agent.list_posts() == []
+
+
 async def test_earlier_attempt_with_an_unknown_outcome_is_named(connect_agent):
     async with connect_agent(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
         old = await create_post(agent)

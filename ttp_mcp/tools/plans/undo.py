@@ -78,7 +78,7 @@ async def undo_plan(args: UndoPlan, context: ToolContext) -> Answer[PlanProgress
     if not stored.list_applied(existed=False):
         known = "known to be " if unclear else ""
         return _undone_answer(
-            stored, steps, context, f"Nothing to undo: this plan has created no post that is {known}still there."
+            stored, steps, f"Nothing to undo: this plan has created no post that is {known}still there."
         )
     targets = await _read_targets(stored, context)
     await _confirm_undo(stored, [each.state for each in targets if isinstance(each.state, Post)], args, context)
@@ -88,7 +88,7 @@ async def undo_plan(args: UndoPlan, context: ToolContext) -> Answer[PlanProgress
         )
         steps.append(await _undo_target(stored, target, context))
     await context.user.report_progress(len(targets), len(targets), f"{count_noun(len(targets), 'post')} checked")
-    return _undone_answer(stored, steps, context)
+    return _undone_answer(stored, steps)
 
 
 async def _recall_attempts(stored: StoredPlan, context: ToolContext) -> list[Step]:
@@ -207,9 +207,7 @@ async def _delete_as_shown(target: _Target, shown: Post, context: ToolContext) -
     return target.step(deleted.outcome, RESPONSE_LOST if deleted.outcome == "unknown" else None)
 
 
-def _undone_answer(
-    stored: StoredPlan, steps: Sequence[Step], context: ToolContext, heading: str | None = None
-) -> Answer[PlanProgress]:
+def _undone_answer(stored: StoredPlan, steps: Sequence[Step], heading: str | None = None) -> Answer[PlanProgress]:
     deleted = sum(step.outcome in ("deleted", "already_gone") for step in steps)
     lines = [heading or f"Plan {stored.id}: {deleted} of {count_noun(len(steps), 'post')} deleted."]
     lines += stored.render_steps(steps)
