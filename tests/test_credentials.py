@@ -157,6 +157,8 @@ def test_digits_alone_are_left_as_they_are():
         "https://s.example/a?X-Amz-Signature={}",
         "https://s.example/a?a=b&x-amz-signature={}&c=d",
         "X-Amz-Security-Token={}",
+        "X-Goog-Credential={}",
+        "X-Goog-Signature={}",
         "https://s.example/a?X-Goog-Signature={}",
         "https://s.example/a?sig={}",
         "https://s.example/a?a=b&amp;signature={}",
