@@ -26,7 +26,7 @@ needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: run .c
 @contextmanager
 def serve_app(app: ASGIApp, listener: socket.socket, *, lifespan: str = "off") -> Iterator[None]:
     """Serve an application behind a socket that listens already, so that a request waits for it instead of failing."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan=lifespan))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan=lifespan))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
