@@ -1,6 +1,7 @@
 """Check media of a post: its URLs, and what is known of the files behind them."""
 
 import ipaddress
+import math
 import socket
 from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
@@ -116,12 +117,17 @@ def _measure_file(facts: MediaFacts) -> Iterator[tuple[str, float, str]]:
     """Figures that the file has a value for, each with the value and words for it."""
     if facts.is_video:
         if facts.duration_seconds is not None:
-            yield "video_seconds_most", facts.duration_seconds, f"has {facts.duration_seconds:.0f} s"
+            yield "video_seconds_most", facts.duration_seconds, f"has {round_up(facts.duration_seconds)} s"
         return
-    yield "image_bytes_most", facts.size_bytes, f"has {facts.size_bytes / 1e6:.1f} MB"
+    yield "image_bytes_most", facts.size_bytes, f"has {round_up(facts.size_bytes / 1e6)} MB"
     if facts.width and facts.height:
         words = f"has {facts.width} x {facts.height} pixels"
         yield "image_width_least", facts.width, words
         yield "image_sides_most", facts.width + facts.height, words
         for figure in ("image_ratio_least", "image_ratio_most"):
             yield figure, facts.width / facts.height, words
+
+
+def round_up(value: float) -> str:
+    """Show a value to the next tenth, so that one beyond a limit doesn't look like the limit."""
+    return f"{math.ceil(round(value * 10, 6)) / 10:g}"

@@ -297,15 +297,15 @@ async def test_known_file_is_compared_with_each_platform(empty_agent):
     """Of another one only the address is known."""
     x = await empty_agent.find_account("twitter @harborcafe")
     urls = ["https://example.com/a.jpg", "https://nas/b.jpg"]
-    await empty_agent.runtime.app.ledger.media_facts.remember(urls[0], MediaFacts("image/jpeg", 90_000_000, 20, 2000))
+    await empty_agent.runtime.app.ledger.media_facts.remember(urls[0], MediaFacts("image/jpeg", 8_000_001, 20, 2000))
     assert await find_problems(empty_agent, account_ids=[x, "instagram"], media_urls=urls) == (
         [
             "media_urls entry 2 is an address that no network can reach. Upload the file with upload_media and pass its public_url."
         ],
         [
             "media_urls entry 1 has only 20 x 2000 pixels. Check that it is the right file.",
-            "X: a photo of at most 5 MB; media_urls entry 1 has 90.0 MB.",
-            "Instagram: an image of at most 8 MB; media_urls entry 1 has 90.0 MB.",
+            "X: a photo of at most 5 MB; media_urls entry 1 has 8.1 MB.",
+            "Instagram: an image of at most 8 MB; media_urls entry 1 has 8.1 MB.",
             "Instagram: an image at least 320 pixels wide; media_urls entry 1 has 20 x 2000 pixels.",
             "Instagram: an image from 4:5 to 1.91:1 in the feed (by newer reports from 3:4); media_urls entry 1 has 20 x 2000 pixels.",
         ],

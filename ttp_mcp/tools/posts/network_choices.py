@@ -7,6 +7,7 @@ from typing import Any, cast
 from ttp_mcp.api import ApiError, Board, CreatorInfo, Integration, NotFound
 from ttp_mcp.errors import describe_cause
 from ttp_mcp.media.facts import MediaFacts
+from ttp_mcp.platforms.media_checks import round_up
 from ttp_mcp.platforms.rules import find_platform, is_missing
 from ttp_mcp.text import fold_text, join_words, quote_text, show_id
 from ttp_mcp.toolkit.account_directory import AccountIndex, account_label
@@ -185,7 +186,7 @@ def find_tiktok_errors(
         if seconds is not None and creator.max_video_seconds is not None and seconds > creator.max_video_seconds:
             errors.append(
                 f"TikTok: {label} takes videos of at most {creator.max_video_seconds:.0f} s; media_urls entry {number} has "
-                f"{seconds:.0f} s. Shorten it."
+                f"{round_up(seconds)} s. Shorten it."
             )
     return errors
 
