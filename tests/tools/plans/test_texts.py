@@ -401,8 +401,8 @@ async def test_plan_without_best_times(connect_agent):
 Plan <plan>: 1 post on 1 account, Tue 24 Nov – Tue 24 Nov, Europe/Paris (now Tue 24 Nov 2026 09:02
     Europe/Paris (08:02Z)). Nothing is sent yet; apply_plan(plan_id="<plan>") schedules it. apply_plan
     would refuse it: the API token can't publish posts (it may read and draft). Create one that can in the
-    TimeToPost dashboard under Settings → API, and log in with `ttp-mcp login`, or leave scheduled_at out to
-    save a draft.
+    TimeToPost dashboard under Settings → API, and log in with `ttp-mcp login`, or save drafts: call
+    create_post without scheduled_at.
 
 Tue 24 Nov  12:00  post 1  «Free»  linkedin «Harbor Café»
 

@@ -206,7 +206,7 @@ def describe_missing_right(me: Me | None, *, scheduled: bool) -> str | None:
     step = "Create one that can in the TimeToPost dashboard under Settings → API, and log in with `ttp-mcp login`"
     if not scheduled:
         return f"the API token can't save drafts{rights}. {step}."
-    draft = ", or leave scheduled_at out to save a draft" if me.can_draft else ""
+    draft = ", or save drafts: call create_post without scheduled_at" if me.can_draft else ""
     return f"the API token can't publish posts{rights}. {step}{draft}."
 
 
