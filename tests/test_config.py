@@ -335,7 +335,8 @@ def test_zone_has_its_own_case_where_the_file_system_ignores_it(tmp_path, monkey
     """As on macOS, which would find its file by any spelling."""
     data = (importlib.resources.files("tzdata") / "zoneinfo" / "Asia" / "Tokyo").read_bytes()
     for name in ("Asia/Tokyo", "asia/TOKYO"):
-        (tmp_path / name).parent.mkdir()
+        # Where the file system ignores the case there is one of each.
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr("ttp_mcp.config.settings.available_timezones", lambda: {"Asia/Tokyo"})
