@@ -9,9 +9,7 @@ pytestmark = pytest.mark.requirement("tools.rights")
 
 POST = {"content": "New opening hours", "platforms": ["linkedin"]}
 STEP = "Create one that can in the TimeToPost dashboard under Settings → API, and log in with `ttp-mcp login`"
-NO_PUBLISHING = (
-    f"the API token can't publish posts (it may read and draft). {STEP}, or save drafts: call create_post without scheduled_at."
-)
+NO_PUBLISHING = f"the API token can't publish posts (it may read and draft). {STEP}, or save drafts: call create_post without scheduled_at."
 
 
 class Requests:
