@@ -177,7 +177,7 @@ def test_private_exif_is_replaced_by_its_rotation(kind, tags, kept):
 
 @pytest.mark.requirement("uploads.facts")
 def test_size_of_a_png_that_is_cut_is_read():
-    """The error is that it ends, not that it is no picture."""
+    """So the error says that the file is cut off; without a size it isn't known to be a picture."""
     whole = build_png(640, 480)
     assert read_refusal(whole[:24], "a.png") == CUT
     assert read_refusal(whole[:23], "a.png").startswith("it begins like image/png and has no readable picture size")
@@ -297,7 +297,7 @@ def test_webp_that_ends_with_an_empty_chunk_is_whole():
 
 @pytest.mark.parametrize("padding", [0, 1])
 def test_length_of_a_webp_may_lack_one_byte_of_padding(padding):
-    """More than one byte without a chunk is no padding."""
+    """The length may include the padding byte or not; further bytes are damage."""
     whole = build_webp(PIXELS_OF_A_SIZE)
     for more in range(4):
         claims = b"RIFF" + struct.pack("<I", len(whole) - 8 + more) + whole[8:] + bytes(more + padding)

@@ -54,7 +54,7 @@ async def test_one_url_is_a_list_of_one(empty_agent):
 
 @pytest.mark.parametrize("name", ["media_urls", "thread"])
 async def test_number_in_place_of_a_list_is_refused(empty_agent, name):
-    """Otherwise the post would be sent without that part."""
+    """If it were ignored, the post would be sent without that part."""
     words = await empty_agent.expect_error("create_post", content="Hello", platforms="linkedin", **{name: 5})
     assert f"{name}.0 must be text" in words
     assert empty_agent.list_posts() == []

@@ -26,6 +26,7 @@ _MOST_METADATA = 8 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 # The next marker in a JPEG's picture data: neither a stuffed byte, a restart nor a filler.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
 def scan_jpeg(read_at: ReadAt, size: int) -> Scan:
@@ -116,9 +117,6 @@ def scan_png(read_at: ReadAt, size: int) -> Scan:
 def _read_png_size(scan: Scan, read_at: ReadAt, offset: int, kind: bytes) -> None:
     if kind == b"IHDR" and len(fields := read_at(offset + 8, 8)) == 8:
         scan.width, scan.height = struct.unpack(">II", fields)
-
-
-_PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
 def _read_png_chunk(scan: Scan, read_at: ReadAt, start: int, end: int, kind: bytes) -> None:

@@ -5,10 +5,11 @@ import re
 import anyio
 import pytest
 
+from tests.support.ledgers import fail_to_record, record_nothing
 from tests.tools.conftest import Fault, answer_reads, send_reply, show_fields, show_promised
+from tests.tools.plans.test_plans import list_outcomes
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.plans import Plans
-from ttp_mcp.ledger.store.base import LedgerProblem
 
 pytestmark = pytest.mark.requirement("tools.plans")
 UNDO = pytest.mark.requirement("tools.plans.undo")
@@ -24,20 +25,6 @@ async def make_plan(agent, posts=TWO):
     """Return the id of a plan."""
     _, data = await agent.expect_ok("plan_posts", posts=posts)
     return data["plan_id"]
-
-
-def list_outcomes(data):
-    """Return place and outcome of each step."""
-    return [(step["index"], step["outcome"]) for step in data["steps"]]
-
-
-async def record_nothing(*_):
-    """Record nothing."""
-
-
-async def fail_to_record(*_, **__):
-    """A ledger whose disk is full."""
-    raise LedgerProblem("the disk is full.")
 
 
 @pytest.mark.parametrize(("seconds", "again"), [(240, True), (241, False)])

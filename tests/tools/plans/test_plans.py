@@ -8,6 +8,7 @@ import anyio
 import pytest
 from inline_snapshot import snapshot
 
+from tests.support.ledgers import record_nothing
 from tests.tools.conftest import Fault, answer_reads, send_reply, show_fields, show_promised
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.plans import Plans
@@ -578,10 +579,6 @@ async def test_undo_removes_a_post_missing_from_the_plans_record(empty_agent, mo
     _, data = await empty_agent.expect_ok("undo_plan", plan_id=plan_id)
     assert [outcome for _, outcome in list_outcomes(data)] == ["deleted"]
     assert empty_agent.list_posts() == []
-
-
-async def record_nothing(*_):
-    """Record nothing."""
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -75,7 +75,7 @@ def test_rankings_are_found_by_account(response, found):
     ],
 )
 def test_scores_are_found_by_weekday_and_hour(response, found):
-    """Hours without a score all count the same; what is no hour is left out."""
+    """Hours without a score count the same; entries that aren't hours are left out."""
     assert parse_week(response) == found
 
 

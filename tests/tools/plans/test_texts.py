@@ -6,9 +6,9 @@ import anyio
 import pytest
 from inline_snapshot import snapshot
 
+from tests.support.ledgers import fail_to_record
 from tests.tools.conftest import Fault
 from ttp_mcp.ledger.plans import Plans
-from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.sandbox.rest import organizations
 
 pytestmark = pytest.mark.requirement("tools.plans")
@@ -417,10 +417,7 @@ The plan of this organization has no best times, so posts are spread over common
 
 
 async def test_plan_that_cannot_be_stored(empty_agent, monkeypatch):
-    async def fail(*_):
-        raise LedgerProblem("the disk is full.")
-
-    monkeypatch.setattr(Plans, "save", fail)
+    monkeypatch.setattr(Plans, "save", fail_to_record)
     text, data = await plan_posts(empty_agent, TWO[:1])
     assert text == snapshot("""\
 Calendar without a plan_id: 1 post on 1 account, Wed 25 Nov – Wed 25 Nov, Europe/Paris (now Tue 24 Nov 2026

@@ -311,7 +311,7 @@ async def test_same_thread_and_accounts_are_no_change(connect_agent):
     ],
 )
 async def test_hidden_part_has_to_be_passed_or_removed(connect_agent, hidden, account, change, names):
-    """Where it matters; a part that is passed may be a change, which can't be told."""
+    """Only parts that the platform of an account uses. A part that is passed may differ from the hidden one, which is allowed."""
     post = {name: SHOWN[name] for name in SHOWN if name not in hidden} | {"mediaUrls": ["https://a.example/1.jpg"]}
     labels = {
         "linkedin": "linkedin Harbor Café",

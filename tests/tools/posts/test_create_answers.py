@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.ledgers import fail_to_record
 from tests.tools.conftest import Fault, Through, answer_reads, read_text
 from ttp_mcp.ledger.ledger import Ledger
-from ttp_mcp.ledger.store.base import LedgerProblem
 
 pytestmark = pytest.mark.requirement("tools.posts.create")
 
@@ -233,10 +233,7 @@ async def test_unclear_create_is_described(connect_agent):
 
 
 async def test_unrecorded_create_is_a_line_of_the_text(empty_agent, monkeypatch):
-    async def fail(*_, **__):
-        raise LedgerProblem
-
-    monkeypatch.setattr(Ledger, "finish", fail)
+    monkeypatch.setattr(Ledger, "finish", fail_to_record)
     text, data = await empty_agent.expect_ok("create_post", **DRAFT)
     assert text == (
         f"Draft saved: {data['post_id']} for {WHERE}. Drafts are never published; reschedule_post sets a time, delete_post removes "

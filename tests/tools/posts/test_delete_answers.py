@@ -4,12 +4,12 @@ import re
 
 import pytest
 
+from tests.support.ledgers import fail_to_record
 from tests.tools.conftest import NOW, Fault, answer_reads, read_text, send_reply
 from tests.tools.posts.test_publish import to_milliseconds
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.replacements import Replacements
-from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.tools.posts.guards import cause_of
 
 pytestmark = pytest.mark.requirement("tools.posts.delete")
@@ -217,12 +217,8 @@ async def test_reschedule_without_a_second_post_is_not_mentioned(empty_agent, is
 
 async def test_unreadable_ledger_hides_no_outcome_of_a_delete(empty_agent, monkeypatch):
     """The post is deleted by then."""
-
-    async def fail(*_):
-        raise LedgerProblem("the disk is full")
-
     post_id = await make_post(empty_agent)
-    monkeypatch.setattr(Replacements, "find_pending", fail)
+    monkeypatch.setattr(Replacements, "find_pending", fail_to_record)
     text, data = await empty_agent.expect_ok("delete_post", post_id=post_id)
     assert text.startswith(f"Deleted: {post_id} for {WHERE}")
     assert data["outcome"] == "deleted"
@@ -246,12 +242,8 @@ async def test_rescheduled_post_names_its_replacement(empty_agent):
 
 async def test_delete_that_could_not_be_recorded_is_reported(empty_agent, monkeypatch):
     """It happened all the same."""
-
-    async def fail(*_, **__):
-        raise LedgerProblem
-
     post_id = await make_post(empty_agent)
-    monkeypatch.setattr(Ledger, "finish", fail)
+    monkeypatch.setattr(Ledger, "finish", fail_to_record)
     _, data = await empty_agent.expect_ok("delete_post", post_id=post_id)
     assert data == {"outcome": "deleted", "post_id": post_id, "status_before": "scheduled"}
 

@@ -3,6 +3,7 @@
 import pytest
 from inline_snapshot import snapshot
 
+from tests.support.ledgers import fail_to_record
 from tests.tools.conftest import NOW, Agent, Fault, answer_reads, send_reply, show_fields
 from tests.tools.posts.test_publish import (
     BERLIN,
@@ -15,7 +16,6 @@ from tests.tools.posts.test_publish import (
 )
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.ledger import Ledger
-from ttp_mcp.ledger.store.base import LedgerProblem
 
 pytestmark = pytest.mark.requirement("tools.posts.publish")
 
@@ -295,10 +295,7 @@ async def test_unrecorded_outcome_is_a_warning(empty_agent, monkeypatch):
     partial = await make_published(empty_agent, BERLIN, "linkedin")
     draft = await make_draft(empty_agent, "pinterest", media_urls=["https://example.com/a.jpg"], platform_data=BOARD)
 
-    async def fail(*_, **__):
-        raise LedgerProblem
-
-    monkeypatch.setattr(Ledger, "finish", fail)
+    monkeypatch.setattr(Ledger, "finish", fail_to_record)
     reconnect_account(empty_agent)
     for post_id, outcome in ((draft, "queued"), (partial, "retried")):
         text, data = await empty_agent.expect_ok("publish_post", post_id=post_id)

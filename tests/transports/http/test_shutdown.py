@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
 
 from tests.support.quick_time import run_quickly
+from tests.support.signals import catch_signals
 from ttp_mcp.process import CONSOLE_CLOSED
 from ttp_mcp.transports.http import run
 from ttp_mcp.transports.http.run import open_listener, serve_http
@@ -146,34 +147,18 @@ def test_second_signal_forces_the_exit():
 
 def test_closed_console_leaves_four_seconds(monkeypatch):
     """Windows reports it as an event of its own, which no other system has."""
-    handlers = []
-
-    @contextmanager
-    def handle_events(handle):
-        handlers.append(handle)
-        yield
-
-    monkeypatch.setattr(run, "handle_signals", handle_events)
+    send = catch_signals(monkeypatch, run)
     service = Service(busy_seconds=60, answer_seconds=60)
-    events, code, forced = shut_down(service, signals=(CONSOLE_CLOSED,), send_signal=lambda number: handlers[0](number))
+    events, code, forced = shut_down(service, signals=(CONSOLE_CLOSED,), send_signal=send)
     assert [word for word, _ in events] == CUT_OFF
     assert [time for _, time in events] == pytest.approx([3, 4.1, 4.1, 4.1], abs=0.11)
     assert (code, forced) == (0, [])
 
 
 def test_second_event_of_a_console_does_not_force_the_exit(monkeypatch):
-    handlers = []
-
-    @contextmanager
-    def handle_events(handle):
-        handlers.append(handle)
-        yield
-
-    monkeypatch.setattr(run, "handle_signals", handle_events)
+    send = catch_signals(monkeypatch, run)
     numbers = (signal.SIGTERM, CONSOLE_CLOSED)
-    _, code, forced = shut_down(
-        Service(busy_seconds=1), signals=numbers, send_signal=lambda number: handlers[0](number)
-    )
+    _, code, forced = shut_down(Service(busy_seconds=1), signals=numbers, send_signal=send)
     assert (code, forced) == (0, [])
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 import pytest
 
 from tests.support.quick_time import run_quickly
+from tests.support.signals import catch_signals
 from tests.support.windows import needs_parents
 from ttp_mcp.process import CONSOLE_CLOSED
 from ttp_mcp.transports.stdio import shutdown as shutdowns
@@ -252,19 +253,12 @@ def test_signal_after_the_end_of_input_does_not_exit_at_once():
 @pytest.mark.requirement("stdio.drain")
 def test_closed_console_leaves_four_seconds(monkeypatch):
     """Windows reports it as an event of its own, which no other system has."""
-    handlers = []
-
-    @contextmanager
-    def handle_events(handle):
-        handlers.append(handle)
-        yield
-
-    monkeypatch.setattr(shutdowns, "handle_signals", handle_events)
+    send = catch_signals(monkeypatch, shutdowns)
     monkeypatch.setattr(shutdowns, "LEAVE_SECONDS", 0.25)
 
     async def wait(session):
         with session.shutdown.watch_process():
-            handlers[0](CONSOLE_CLOSED)
+            send(CONSOLE_CLOSED)
             assert session.shutdown.reason == "signal"
             await asyncio.sleep(60)
         assert session.events == [(3, "abandon"), (4.25, "exit 0")]

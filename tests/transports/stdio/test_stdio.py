@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from mcp import Client, StdioServerParameters
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 
+from tests.support.signals import catch_signals
 from tests.support.windows import (
     WINDOWS,
     needs_descriptors,
@@ -47,6 +48,7 @@ from tests.transports.stdio.stdio_fixture import (
 )
 from ttp_mcp.factory import create_server
 from ttp_mcp.process import CONSOLE_CLOSED, force_exit_after
+from ttp_mcp.transports.stdio import shutdown as shutdowns
 from ttp_mcp.transports.stdio.reader import take_lines
 from ttp_mcp.transports.stdio.shutdown import Shutdown
 from ttp_mcp.transports.stdio.transport import serve_stdio
@@ -688,18 +690,11 @@ async def test_later_shutdown_reason_only_shortens_the_wait():
 @once
 async def test_closed_console_shortens_the_wait(monkeypatch):
     """Windows reports it as an event of its own, which no other system has."""
-    handlers = []
-
-    @contextmanager
-    def handle_events(handle):
-        handlers.append(handle)
-        yield
-
-    monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.handle_signals", handle_events)
-    monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.CONSOLE_CLOSED_SECONDS", 0)
+    send = catch_signals(monkeypatch, shutdowns)
+    monkeypatch.setattr(shutdowns, "CONSOLE_CLOSED_SECONDS", 0)
     shutdown = Shutdown(EndlessWrite(), 3600, exit_process=sys.exit)
     with shutdown.watch_process():
-        handlers[0](CONSOLE_CLOSED)
+        send(CONSOLE_CLOSED)
         assert shutdown.is_complete(unread=False)
         assert shutdown.reason == "signal"
 

@@ -6,9 +6,9 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.support.ledgers import fail_to_record
 from tests.tools.conftest import Fault
 from ttp_mcp.ledger.ledger import Ledger
-from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.writes.replacement import Replacer
 
 pytestmark = pytest.mark.requirement("replacing.half-done")
@@ -151,11 +151,8 @@ async def test_replacement_that_could_not_be_recorded_leaves_no_trace(empty_agen
     """Nothing was sent."""
     old = await schedule_post(empty_agent)
 
-    async def fail(*_, **__):
-        raise LedgerProblem("the disk is full.")
-
     with monkeypatch.context() as full:
-        full.setattr(Ledger, "begin_create", fail)
+        full.setattr(Ledger, "begin_create", fail_to_record)
         assert "the disk is full" in await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
     assert await empty_agent.runtime.app.ledger.replacements.find_pending(old) is None
     await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
@@ -165,10 +162,7 @@ async def test_replacement_whose_create_cannot_be_noted_still_replaces_the_post(
     """It isn't taken for an equal post of the user."""
     old = await schedule_post(empty_agent)
 
-    async def fail(*_, **__):
-        raise LedgerProblem("the disk is full.")
-
-    monkeypatch.setattr(Ledger, "finish", fail)
+    monkeypatch.setattr(Ledger, "finish", fail_to_record)
     _, data = await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at=LATER)
     assert empty_agent.read_row(old) is None
     assert empty_agent.read_row(data["post_id"])["status"] == "scheduled"
