@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -342,15 +343,17 @@ async def test_session_cut_anywhere_is_answered_once(serve_messages, era):
 
 
 @pytest.mark.requirement("handshake.hand-over")
-async def test_hand_over_keeps_the_clients_capabilities(tmp_path, serve_messages):
+@pytest.mark.parametrize("before", [[], [make_request(0, "ping")]], ids=["first", "after a ping"])
+async def test_hand_over_keeps_the_clients_capabilities(serve_messages, before):
     """A tool prompts the client, which needs a handshake that declares this capability."""
     server = make_server(None)._lowlevel_server
     reply = {"jsonrpc": "2.0", "id": 1, "result": {"action": "accept", "content": {"yes": True}}}
-    messages = [INITIALIZE, INITIALIZED, make_tool_call(9, "ask"), reply]
-    await serve_messages(messages[:2], server=server)
+    opening = [*before, INITIALIZE, INITIALIZED]
+    messages = [*opening, make_tool_call(9, "ask"), reply]
+    await serve_messages(opening, server=server)
     answers = (await serve_messages(messages, server=server)).answers
     assert [answer for answer in answers if answer.get("method") == "elicitation/create"]
-    assert [answer["id"] for answer in answers if "result" in answer] == ["start", 9]
+    assert [answer["id"] for answer in answers if "result" in answer] == [*(each["id"] for each in before), "start", 9]
 
 
 REASON = {"code": -32603, "message": "The server can't start: it is broken. Nothing was sent."}
@@ -474,6 +477,70 @@ async def test_failed_start_reads_no_endless_line(serve_messages, refuse_session
     assert [answer["id"] for answer in session.answers[len(replayed.lines) :]] == [9]
 
 
+@pytest.mark.requirement("handshake.hand-over")
+def test_input_that_cannot_be_read_is_left_to_the_real_server(tmp_path):
+    with (tmp_path / "input").open("wb") as unreadable:
+        assert Handshake(tmp_path / "record", "key").replay(unreadable.fileno(), threads=WINDOWS)
+
+
+STREAMS = """
+import sys
+from pathlib import Path
+from ttp_mcp.transports.stdio.handshake import Handshake
+Handshake(Path(sys.argv[1]), "key").replay()
+"""
+
+
+@pytest.mark.requirement("handshake.same")
+async def test_replay_reads_stdin_and_writes_stdout(serve_messages, tmp_path):
+    await serve_messages(make_opening("legacy"))
+    expected = await serve_messages(make_opening("legacy"))
+    replayed = subprocess.run(
+        [sys.executable, "-c", STREAMS, str(tmp_path / "record")],
+        input=b"".join(map(to_line, make_opening("legacy"))),
+        capture_output=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    assert (replayed.stdout.splitlines(), replayed.stderr) == (expected.lines, b"")
+
+
+@pytest.mark.requirement("handshake.hand-over")
+async def test_real_server_receives_what_shaped_the_session_and_its_answer_is_dropped(serve_messages, tmp_path):
+    await serve_messages(make_opening("legacy"))
+    call = make_tool_call(9, "list_posts")
+    (tmp_path / "input").write_bytes(b"".join(map(to_line, [*make_opening("legacy"), call])))
+    handshake = Handshake(tmp_path / "record", "key")
+    with (tmp_path / "input").open("rb") as given, (tmp_path / "output").open("wb") as taken:
+        assert handshake.replay(given.fileno(), taken.fileno(), threads=WINDOWS)
+    assert handshake.unread == to_line(call)
+    assert handshake.take_unread() == b"".join(map(to_line, [INITIALIZE, INITIALIZED, call]))
+    assert handshake.unread == b""
+    assert not handshake.observe(to_line(call))
+    assert not handshake.is_over
+    assert handshake.is_answered("start", {})
+    assert handshake.is_over
+
+
+@waits_for_pipes
+@pytest.mark.requirement("fast-start.end")
+def test_replay_goes_on_while_the_parent_exists(tmp_path, monkeypatch):
+    """A client may be silent for longer than the interval at which its process is looked for."""
+    input_fd, peer_input = os.pipe()
+    select_files, intervals = select.select, [1, 2, 3]
+
+    def wait(*files):
+        if intervals:
+            intervals.pop()
+            return [], [], []
+        os.close(peer_input)
+        return select_files(*files)
+
+    monkeypatch.setattr(select, "select", wait)
+    with os.fdopen(input_fd, "rb"):
+        assert not Handshake(tmp_path / "record", "key").replay(input_fd, threads=False)
+
+
 ORPHAN = """
 import os, sys
 from pathlib import Path
@@ -594,8 +661,11 @@ async def test_nothing_is_recorded_after_another_message(serve_messages):
 def test_response_to_an_id_of_two_requests_is_not_recorded(tmp_path, later):
     handshake = Handshake(tmp_path / "record", "key")
     assert handshake.observe(to_line(make_request(1, "tools/list")))
+    assert not handshake.is_over
     assert not handshake.observe(to_line(later))
+    assert handshake.is_over
     assert not handshake.is_answered(1, {"content": []})
+    assert not handshake.observe(to_line(make_request(2, "ping")))
     assert not Handshake(tmp_path / "record", "key").can_replay
 
 
@@ -669,6 +739,17 @@ async def test_file_that_a_killed_process_left_is_replaced(serve_messages, tmp_p
 
 
 @pytest.mark.requirement("handshake.record")
+async def test_recorded_answer_is_not_written_again(serve_messages, tmp_path):
+    """The real server refuses the request of another era, and answers the last ping, which is like a recorded one."""
+    await serve_messages(make_opening("legacy"))
+    before = (tmp_path / "record").stat()
+    messages = [*make_opening("legacy"), make_request(9, "tools/list", **META), make_request(10, "ping")]
+    assert (await serve_messages(messages)).is_real
+    after = (tmp_path / "record").stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+@pytest.mark.requirement("handshake.record")
 async def test_record_of_another_start_is_ignored(serve_messages):
     await serve_messages(make_opening("legacy"))
     assert (await serve_messages(make_opening("legacy"), key="other")).is_real
@@ -729,7 +810,7 @@ def test_record_of_any_size_can_be_replayed(tmp_path):
 
 @waits_for_pipes
 @pytest.mark.requirement("handshake.same")
-async def test_replay_waits_for_a_client_that_does_not_read(serve_messages, tmp_path):
+async def test_replay_waits_for_a_client_that_does_not_read(serve_messages, tmp_path, monkeypatch):
     """Its output is full and shared with a program that doesn't wait for it."""
     expected = await serve_messages(make_opening("legacy"))
     peer_output, output_fd = os.pipe()
@@ -737,6 +818,15 @@ async def test_replay_waits_for_a_client_that_does_not_read(serve_messages, tmp_
     with pytest.raises(BlockingIOError):
         while True:
             os.write(output_fd, b"{}".ljust(4095) + b"\n")
+    waits = threading.Event()
+    select_files = select.select
+
+    def note_waiting(reading, writing, *others):
+        if writing:
+            waits.set()
+        return select_files(reading, writing, *others)
+
+    monkeypatch.setattr(select, "select", note_waiting)
 
     def run():
         try:
@@ -747,6 +837,7 @@ async def test_replay_waits_for_a_client_that_does_not_read(serve_messages, tmp_
 
     server = threading.Thread(target=run, daemon=True)
     server.start()
+    assert waits.wait(PATIENCE)
     with os.fdopen(peer_output, "rb") as taken:
         assert sorted(each for each in taken.read().splitlines() if each.strip() != b"{}") == sorted(expected.lines)
     end_thread(server)

@@ -124,7 +124,8 @@ def test_each_setting_but_a_token_has_a_record_of_its_own(start_handshake):
     for name in IN_KEY:
         for value in (VALUES[name], ""):
             assert not start_handshake(**{name: value}).can_replay, name
-    assert not start_handshake(TTP_A_LATER_SETTING="1").can_replay
+    record_answer(start_handshake(TTP_A_LATER_SETTING="1"))
+    assert not start_handshake(TTP_ANOTHER_SETTING="1").can_replay
 
 
 def save_other_login(environ):
@@ -256,6 +257,10 @@ def test_another_version_of_the_program_or_of_any_distribution_has_another_recor
         assert not start_handshake().can_replay
         (place / "rules.json").unlink()
     assert start_handshake().can_replay
+    before = module.stat()
+    module.write_text("# changed in the same moment")
+    os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not start_handshake().can_replay
 
 
 @pytest.mark.requirement("handshake.no-secret")
