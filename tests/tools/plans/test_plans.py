@@ -180,6 +180,24 @@ async def test_warnings_are_shown_beside_their_post(empty_agent):
     assert f"Warning for post 1: {warning}" in text
 
 
+async def test_doubts_about_choices_are_shown_beside_their_post(empty_agent):
+    """The API can list fewer boards than there are."""
+    board = {"platform_data": {"pinterest": {"board": "12345"}}, "media_urls": ["https://example.com/a.jpg"]}
+    text, data = await empty_agent.expect_ok(
+        "plan_posts", posts=[{"content": "x", "platforms": ["pinterest"], **board}]
+    )
+    warning = "Pinterest: the API lists no board «12345»; it is sent as it is."
+    assert warning in data["planned"][0]["warnings"]
+    assert f"Warning for post 1: {warning}" in text.splitlines()
+
+
+async def test_days_of_a_plan_are_those_of_the_time_zone(empty_agent):
+    """They begin an hour before those of UTC."""
+    post = {"content": "x", "platforms": ["linkedin"], "scheduled_at": "2026-11-26T00:30"}
+    text, _ = await empty_agent.expect_ok("plan_posts", posts=[post])
+    assert ", Thu 26 Nov – Thu 26 Nov, Europe/Paris (" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -579,6 +597,18 @@ async def test_undo_removes_a_post_missing_from_the_plans_record(empty_agent, mo
     _, data = await empty_agent.expect_ok("undo_plan", plan_id=plan_id)
     assert [outcome for _, outcome in list_outcomes(data)] == ["deleted"]
     assert empty_agent.list_posts() == []
+
+
+@UNDO
+async def test_undo_keeps_a_post_that_another_plan_created(empty_agent):
+    """The other plan has the same post among others, and was never applied."""
+    plan_id, _ = await make_plan(empty_agent, THREE[:1])
+    other_id, _ = await make_plan(empty_agent, [THREE[0], {**THREE[1], "earliest": "2026-11-28"}])
+    assert other_id != plan_id
+    await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    _, data = await empty_agent.expect_ok("undo_plan", plan_id=other_id)
+    assert data["steps"] == []
+    assert len(empty_agent.list_posts()) == 1
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -1276,7 +1306,7 @@ async def test_time_of_day_needs_no_leading_zero(empty_agent, given, first):
     assert found[0]["scheduled_at"][11:16] >= first
 
 
-@pytest.mark.parametrize("given", ["7", "7am", "24:00", "7:5", "07:00:00", "٠٧:٠٠"])
+@pytest.mark.parametrize("given", ["7", "7am", "24:00", "7:5", "07:00:00", "٠٧:٠٠", "7:0٠"])
 @pytest.mark.parametrize("name", ["quiet_from", "quiet_until"])
 async def test_other_forms_of_a_time_of_day_are_refused_with_the_right_one(empty_agent, name, given):
     words = await empty_agent.expect_error("plan_posts", posts=THREE, **{name: given})

@@ -307,7 +307,7 @@ def _planned_answer(
                 scheduled_at=to_iso(entry.at, context.zone) or "",
                 accounts=[names[account_id] for account_id in entry.post.account_ids],
                 reason=entry.reason,
-                warnings=warnings.get(entry.post.index, []),
+                warnings=warnings[entry.post.index],
             )
             for entry in plan.scheduled
         ],
@@ -320,7 +320,7 @@ def _planned_answer(
 
 
 def _render_notes(plan: Plan, warnings: dict[int, list[str]], history: History, context: ToolContext) -> list[str]:
-    found = group_posts((words, entry.post) for entry in plan.scheduled for words in warnings.get(entry.post.index, []))
+    found = group_posts((words, entry.post) for entry in plan.scheduled for words in warnings[entry.post.index])
     notes = [f"Warning for {posts}: {words}" for words, posts in found]
     if all(entry.post.fixed_at for entry in plan.scheduled):
         return notes

@@ -50,9 +50,10 @@ def parse_rankings(response: JsonObject) -> dict[str, Ranking]:
     found: dict[str, Ranking] = {}
     for entry in _find_objects(response):
         account_id = entry.get("accountId") or entry.get("integrationId") or entry.get("id")
-        holder = entry.get("recommendation") if isinstance(entry.get("recommendation"), dict) else entry
-        if isinstance(account_id, str) and isinstance(holder, dict) and "bestHours" in holder:
-            found[account_id] = to_ranking(Recommendation.from_json(cast("JsonObject", holder)))
+        inner = entry.get("recommendation")
+        holder = cast("JsonObject", inner) if isinstance(inner, dict) else entry
+        if isinstance(account_id, str) and "bestHours" in holder:
+            found[account_id] = to_ranking(Recommendation.from_json(holder))
     return found
 
 

@@ -83,7 +83,7 @@ class StoredPlan:
         record = await context.ledger.plans.load(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
         if record is None:
             raise Refusal(
-                f"{failure}: plan {quote_text(plan_id, 40)} doesn't exist. Call plan_posts to make one; nothing was sent."
+                f"{failure}: plan {quote_text(plan_id)} doesn't exist. Call plan_posts to make one; nothing was sent."
             )
         stored = cls(record, context)
         stored.refuse_altered(failure)
