@@ -38,6 +38,15 @@ async def test_passed_arguments_replace_parts_of_the_copy(empty_agent):
     assert len(checked["accounts"]) == 2
 
 
+async def test_copy_of_a_post_that_was_rescheduled_is_refused_with_its_new_id(empty_agent):
+    _, old = await empty_agent.expect_ok("create_post", **THREAD, account_ids=["x @harborcafe"], scheduled_at=TIME)
+    _, new = await empty_agent.expect_ok("reschedule_post", post_id=old["post_id"], scheduled_at="2026-11-27T10:00")
+    assert await empty_agent.expect_error("create_post", copy_of=old["post_id"]) == (
+        f"Post not created: {old['post_id']} was replaced by {new['post_id']} when it was rescheduled. "
+        "Call again with that id; nothing was changed."
+    )
+
+
 async def test_every_part_of_a_copy_can_be_replaced(empty_agent):
     """Each by what was passed, and none by both."""
     choices = {"pinterest": {"title": "Menu"}}

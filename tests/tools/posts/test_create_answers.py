@@ -44,6 +44,12 @@ def change_created(changes: dict[str, Any], remove: tuple[str, ...] = ()) -> Thr
     return through
 
 
+async def test_created_post_is_in_the_history_of_its_tool(empty_agent):
+    await empty_agent.expect_ok("create_post", **POST)
+    history = (await empty_agent.client.read_resource("ttp://history")).contents[0].text
+    assert history.splitlines()[-1].endswith(" (create_post)")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

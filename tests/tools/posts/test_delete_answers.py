@@ -83,6 +83,16 @@ async def test_post_that_is_gone_by_the_time_of_the_request_is_reported(connect_
         )
 
 
+async def test_delete_without_a_question_takes_two_requests(connect_agent):
+    """The post is read once."""
+    async with connect_agent(demo_posts=False, through=Fault, confirm="off") as agent:
+        post_id = await make_post(agent)
+        fault = agent.sandbox.app
+        fault.turn = 1000
+        await agent.expect_ok("delete_post", post_id=post_id)
+        assert fault.count == 2
+
+
 async def test_delete_whose_response_was_lost_says_what_is_known(connect_agent):
     """The post is still there."""
     async with connect_agent(demo_posts=False, through=Fault) as agent:

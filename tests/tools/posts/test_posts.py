@@ -1196,25 +1196,27 @@ async def test_post_published_during_confirmation_is_not_called_cancelled(connec
 
 async def test_partial_duplicate_names_the_missing_accounts(empty_agent):
     """Sending to all would be a duplicate for the others."""
-    twitter, linkedin = (
-        await empty_agent.find_account("twitter @harborcafe"),
-        await empty_agent.find_account("linkedin Harbor Café"),
-    )
+    twitter, linkedin, berlin = [
+        await empty_agent.find_account(name)
+        for name in ("twitter @harborcafe", "linkedin Harbor Café", "twitter @harborcafe_berlin")
+    ]
     when = "2026-11-26T09:00"
     _, first = await empty_agent.expect_ok(
         "create_post", content="Doors open at ten", account_ids=[twitter], scheduled_at=when
     )
     text, data = await empty_agent.expect_ok(
-        "create_post", content="Doors open at ten", account_ids=[twitter, linkedin], scheduled_at=when
+        "create_post", content="Doors open at ten", account_ids=[twitter, linkedin, berlin], scheduled_at=when
     )
     assert text == (
-        f"Already created: {first['post_id']}, the same post at the same time, but not for linkedin «Harbor Café»; nothing was sent. "
-        f"create_post with account_ids {linkedin} alone sends it there.\nSandbox: nothing here becomes public."
+        f"Already created: {first['post_id']}, the same post at the same time, but not for linkedin «Harbor Café» "
+        f"and twitter @harborcafe_berlin; nothing was sent. create_post with account_ids {linkedin}, {berlin} alone sends it there.\n"
+        "Sandbox: nothing here becomes public."
     )
     assert (data["outcome"], data["accounts"]) == ("already_created", ["twitter @harborcafe"])
     text, data = await empty_agent.expect_ok(
-        "check_post", content="Doors open at ten", account_ids=[twitter, linkedin], scheduled_at=when
+        "check_post", content="Doors open at ten", account_ids=[twitter, linkedin, berlin], scheduled_at=when
     )
     assert (
-        f"It is not for linkedin «Harbor Café»: create_post with account_ids {linkedin} alone sends it there." in text
-    )
+        "It is not for linkedin «Harbor Café» and twitter @harborcafe_berlin: "
+        f"create_post with account_ids {linkedin}, {berlin} alone sends it there."
+    ) in text

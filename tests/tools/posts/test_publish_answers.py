@@ -155,6 +155,22 @@ Thread part 2:
 """)
 
 
+async def test_post_that_does_not_exist_is_not_found(empty_agent):
+    assert await empty_agent.expect_error("publish_post", post_id="cmb1") == (
+        "Post not published: not found (404): it doesn't exist, or belongs to another organization. Call list_posts for the ids "
+        "that exist; retrying won't help."
+    )
+
+
+async def test_warning_about_a_retry_is_in_its_answer(empty_agent):
+    post_id = await make_published(empty_agent, BERLIN, "linkedin")
+    text, data = await empty_agent.expect_ok("publish_post", post_id=post_id)
+    assert data["outcome"] == "retried"
+    (warning,) = data["warnings"]
+    assert warning.endswith("is expired; posts to it fail until a person reconnects it in the TimeToPost dashboard.")
+    assert f"Warning: {warning}" in text.splitlines()
+
+
 async def test_post_that_changes_while_the_user_is_asked_is_refused(connect_agent):
     def say_yes() -> bool:
         agent.update_post(post_id, content="Other words")

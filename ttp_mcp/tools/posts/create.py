@@ -198,10 +198,10 @@ def _describe_created(created: Created, prepared: PreparedPost, context: ToolCon
     )
 
 
-def _describe_differences(post: Post | None, when: datetime | None, context: ToolContext) -> str | None:
-    """Describe how a new post differs from the request; None if it doesn't. Fields that the API leaves out are ignored."""
+def _describe_differences(post: Post | None, when: datetime | None, context: ToolContext) -> str:
+    """Describe how a new post differs from the request; empty if it doesn't. Fields that the API leaves out are ignored."""
     if post is None:
-        return None
+        return ""
     differences: list[str] = []
     expected = ("scheduled", "publishing", "published") if when else ("draft",)
     if "status" in post.raw and post.status not in expected:
@@ -209,4 +209,4 @@ def _describe_differences(post: Post | None, when: datetime | None, context: Too
     if post.scheduled_at and post.scheduled_at != when:
         asked = f" and not for {show(when, context.zone)}" if when else ""
         differences.append(f"is set for {show(post.scheduled_at, context.zone)}{asked}")
-    return " and ".join(differences) or None
+    return " and ".join(differences)
