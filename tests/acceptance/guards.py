@@ -684,6 +684,11 @@ REMOVED: dict[str, Removal] = {
         return_fixed_async([]),
         f"{TOOLS}/plans/test_plans.py::test_undo_searches_for_posts_of_an_unclear_apply",
     ),
+    "posts of other plans": Removal(
+        "tools.plans.stored_plan:StoredPlan.creator",
+        replace_constant("apply_plan"),
+        f"{TOOLS}/plans/test_plans.py::test_undo_keeps_a_post_that_another_plan_created",
+    ),
     "plan's posts that are not found": Removal(
         "tools.plans.undo:_is_gone",
         return_fixed_async(True),
