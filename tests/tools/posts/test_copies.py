@@ -23,6 +23,7 @@ async def test_copy_has_all_parts_of_the_post_but_its_time(empty_agent):
     same = ("content", "thread", "media_urls", "platform_data")
     assert [after[name] for name in same] == [before[name] for name in same]
     assert (after["status"], new["accounts"]) == ("scheduled", ["twitter @harborcafe", "pinterest @harborcafe"])
+    assert new["warnings"] == ["Pinterest: threads are for X only; this platform gets content without the thread."]
     _, draft = await empty_agent.expect_ok("create_post", copy_of=old["post_id"], content="Again")
     assert (draft["status"], draft["text"], len(draft["thread"])) == ("draft", "Again", 2)
 

@@ -150,15 +150,12 @@ async def prepare_post(
     scheduled, wants_now = args.scheduled_at is not None, is_now(args.scheduled_at)
     # A draft reaches no audience, so it needs no comparison.
     is_compared = scheduled or compare_drafts
-    reads, me = (context.accounts.read_accounts, partial(_list_posts, context, wanted=is_compared)), None
-    if context.api.auth.can_publish:
-        book, others = await run_together(*reads)
-    else:
-        book, others, me = await run_together(*reads, context.api.auth.rights)
+    book, others, me = await run_together(
+        context.accounts.read_accounts, partial(_list_posts, context, wanted=is_compared), context.api.auth.rights
+    )
     targets = find_targets(args.account_ids, args.platforms, book, found)
-    if broken := [account for account in targets.values() if account.healthy is False]:
-        await offer_reconnect(broken, context)
-    if me and (lack := describe_missing_right(me, scheduled=scheduled)):
+    await offer_reconnect([account for account in targets.values() if account.healthy is False], context)
+    if lack := describe_missing_right(me, scheduled=scheduled):
         found.add("error", lack)
     platforms = Counter(map(attrgetter("platform"), targets.values()))
     choices = NetworkChoices(args.platform_data)
