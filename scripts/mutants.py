@@ -345,15 +345,21 @@ def read_equivalent() -> dict[str, list[dict[str, str]]]:
     return tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
 
 
-def is_equivalent(mutant: Mutant, module: str) -> bool:
-    """Check whether a mutant changes nothing: it is listed, or writes SQL in another case."""
+def find_reason(mutant: Mutant, module: str) -> dict[str, str] | None:
+    """Return the entry that says why a mutant changes nothing, if there is one; SQL in another case needs none."""
+    if _is_sql_case(mutant):
+        return {}
     listed = read_equivalent()
     own = listed.get(module, [])
-    ignored = [re.compile(each["ignored"]) for each in (*listed["*"], *own) if "ignored" in each]
-    if _is_sql_case(mutant) or any(each.sub("", mutant.before) == each.sub("", mutant.after) for each in ignored):
-        return True
+    for entry in (*listed["*"], *own):
+        if "ignored" in entry and _is_equal_without(entry["ignored"], mutant):
+            return entry
     found = (name_function(mutant), mutant.before, mutant.after)
-    return any((each.get("function"), each.get("before"), each.get("after")) == found for each in own)
+    return next((each for each in own if (each.get("function"), each.get("before"), each.get("after")) == found), None)
+
+
+def _is_equal_without(pattern: str, mutant: Mutant) -> bool:
+    return re.sub(pattern, "", mutant.before) == re.sub(pattern, "", mutant.after)
 
 
 def _is_sql_case(mutant: Mutant) -> bool:
@@ -369,11 +375,18 @@ def try_modules(modules: list[str], patterns: list[str], options: argparse.Names
         copy_project(folder)
         made = make_mutants(folder, modules)
         chosen = {module: _choose(made[module], patterns) for module in modules}
-        tried = {module: [each for each in chosen[module] if not is_equivalent(each, module)] for module in modules}
+        reasons = {module: [find_reason(each, module) for each in chosen[module]] for module in modules}
+        tried = {
+            module: [each for each, reason in zip(chosen[module], reasons[module], strict=True) if reason is None]
+            for module in modules
+        }
         tests = list(dict.fromkeys(test for module in modules for test in closest_tests(module)))
         outcomes = run_mutants(folder, [each.name for found in tried.values() for each in found], tests, options)
     for module in modules:
         print_result(module, tried[module], len(chosen[module]), outcomes)
+        for entry in [] if patterns else read_equivalent().get(module, []):
+            if entry not in reasons[module]:
+                print(f"\nNo mutant has this entry of {EQUIVALENT.name}: {entry}")
     return sum(outcome not in KILLED for outcome in outcomes.values())
 
 
