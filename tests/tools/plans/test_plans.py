@@ -921,7 +921,6 @@ async def test_post_missing_from_a_lagging_replica_is_kept(connect_agent, clock,
         plan_id, _ = await make_plan(agent, THREE[:1])
         await agent.expect_ok("apply_plan", plan_id=plan_id)
         clock.move(age)
-        # Missing in the list it is looked for by its id at once; else that is done just before it would be deleted.
         agent.sandbox.app.missing = {"one": 1, "list": lists}
         _, data = await agent.expect_ok("undo_plan", plan_id=plan_id)
         gone = bool(age and lists)

@@ -294,6 +294,18 @@ async def test_reschedule_to_now_keeps_two_minutes(empty_agent):
     assert "This is the nearest time that the API takes." in text.splitlines()[0]
 
 
+async def test_reschedule_to_now_is_no_retry_of_an_equal_post(empty_agent, clock):
+    """An equal post that was made for `now` before is a warning."""
+    _, made = await empty_agent.expect_ok("create_post", content="Open now", platforms=["linkedin"])
+    _, equal = await empty_agent.expect_ok(
+        "create_post", content="Open now", platforms=["linkedin"], scheduled_at="now"
+    )
+    clock.move(180)
+    _, data = await empty_agent.expect_ok("reschedule_post", post_id=made["post_id"], scheduled_at="now")
+    assert data["scheduled_at"] == "2026-11-24T09:08:00+01:00"
+    assert data["warnings"] == [f"The same text is already scheduled for linkedin «Harbor Café» ({equal['post_id']})."]
+
+
 @pytest.mark.parametrize("text", ["\u2800", "\u200b", "\n\u00a0\u3164"])
 async def test_invisible_text_is_refused_by_check_and_create(empty_agent, text):
     """As a draft too: the API refuses it."""
