@@ -22,18 +22,18 @@ MediaKind = Literal["image", "animation", "video", "unknown"]
 class Draft:
     """A post as one platform would get it.
 
-    `platform_data` is by platform key. In a post with a time (`scheduled`) a missing part is an error, in a draft a warning.
-    Where `media_kinds` are not known, the extensions decide.
+    `media_kinds` are those of `media_urls`. `platform_data` is by platform key. In a post with a time (`scheduled`) a missing part is
+    an error, in a draft a warning.
     """
 
     content: str
     platform: str
     media_urls: tuple[str, ...]
+    media_kinds: tuple[MediaKind, ...]
     thread: tuple[str, ...]
     platform_data: dict[str, Any]
     accounts_on_platform: int
     scheduled: bool
-    media_kinds: tuple[MediaKind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +218,11 @@ def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
         yield _report_missing(draft, "media_missing", f"{platform.name} needs {least.says}: add media_urls.")
     what = "media in media_urls; keep exactly that many" if exactly else "media in media_urls; leave some out"
     yield from _check_most(draft, platform, "media_most", count, what)
-    kinds = [*draft.media_kinds] or [media_kind(url) for url in draft.media_urls]
     for kind, noun in (("video", "videos"), ("animation", "GIFs")):
         what = f"{noun}, judged by their file extensions"
-        yield from _check_most(draft, platform, f"{kind}s_most", kinds.count(kind), what)
+        yield from _check_most(draft, platform, f"{kind}s_most", draft.media_kinds.count(kind), what)
     mixed = rules.get("kinds_mixed")
-    if mixed and len(set(kinds) - {"unknown"}) > 1:
+    if mixed and len({*draft.media_kinds} - {"unknown"}) > 1:
         words = f"{platform.name} takes {mixed.says}; by their file extensions, media_urls mixes them."
         yield Finding(mixed.otherwise, "media_mixed", draft.platform, words)
 
@@ -300,8 +299,7 @@ def _check_tiktok(draft: Draft, block: dict[str, object]) -> Iterator[Finding]:
     if block.get("brandedContent") is True and block.get("privacy") == "SELF_ONLY":
         words = "TikTok: branded content can't have the privacy SELF_ONLY; ask the account's owner which of the two to change."
         yield Finding("error", "branded_content_private", draft.platform, words)
-    kinds = set(draft.media_kinds) or {media_kind(url) for url in draft.media_urls}
-    if kinds and kinds <= {"image", "animation"}:
+    if draft.media_kinds and {*draft.media_kinds} <= {"image", "animation"}:
         switches = [name for name in ("allowDuet", "allowStitch") if block.get(name) is True]
         if switches:
             words = f"TikTok: photos, judged by their file extensions, need {' and '.join(switches)} to be false."

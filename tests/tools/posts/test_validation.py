@@ -16,6 +16,7 @@ pytestmark = pytest.mark.requirement("tools.check")
 POST = {"content": "Doors open at ten", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00"}
 BLANK = "shows nothing: it is empty or has only spaces and invisible characters. Write the text."
 UNHOSTED = "is not an https URL. Upload the file with upload_media and pass its public_url."
+UNREACHABLE = "media_urls entry 1 is an address that no network can reach. Upload the file with upload_media and pass its public_url."
 SHOWN = {"id": "p1", "content": "Other words", "status": "scheduled", "scheduledAt": "2026-11-26T09:20:00Z"}
 
 
@@ -46,6 +47,16 @@ async def find_problems(agent: Agent, **change: Any) -> tuple[list[str], list[st
             {"account_ids": ["twitter @harborcafe"], "thread": ["tag\U000e0041", "tags\U000e0042"]},
             ["the text can't be published, because it holds invisible tag characters. Remove it and call again."],
         ),
+        (
+            {"content": "nul\x00", "account_ids": ["twitter @harborcafe"], "thread": ["tag\U000e0041", "\u2800"]},
+            [
+                "the text can't be published, because it holds a NUL character. Remove it and call again.",
+                "the text can't be published, because it holds invisible tag characters. Remove it and call again.",
+                f"part 2 of thread {BLANK}",
+            ],
+        ),
+        ({"media_urls": ["ftp://localhost/a.jpg"]}, [f"media_urls entry 1 {UNHOSTED}", UNREACHABLE]),
+        ({"media_urls": ["http:///a.jpg"]}, [f"media_urls entry 1 {UNHOSTED}"]),
         ({"media_urls": ["https://example.com/a.jpg", "b.jpg", "c.jpg"]}, [f"media_urls entry 2 {UNHOSTED}"]),
         ({"media_urls": ["https://[/a.jpg"]}, [f"media_urls entry 1 {UNHOSTED}"]),
         ({"media_urls": ["http://localhost.example.com/a.jpg"]}, [f"media_urls entry 1 {UNHOSTED}"]),
@@ -93,6 +104,16 @@ async def test_each_unknown_account_is_an_error_once(empty_agent):
     ]
 
 
+async def test_accounts_beside_an_unknown_one_are_checked(empty_agent):
+    """Platforms that the unknown one may be on are no error."""
+    berlin = await empty_agent.find_account("twitter @harborcafe_berlin")
+    (error,), (warning,) = await find_problems(
+        empty_agent, account_ids=["nobody", berlin], platforms=["twitter", "linkedin"]
+    )
+    assert "«nobody»" in error
+    assert warning.startswith(f"twitter @harborcafe_berlin ({berlin}) is expired; ")
+
+
 @pytest.mark.parametrize("number", [1, 2, 5, 6, 8])
 async def test_problems_of_a_refused_post_are_listed_up_to_five(empty_agent, number):
     names = [f"nobody{each}" for each in range(number)]
@@ -110,12 +131,12 @@ async def test_problems_of_a_refused_post_are_listed_up_to_five(empty_agent, num
 
 async def test_refusal_of_a_long_text_ends_with_the_thread(empty_agent):
     x = await empty_agent.find_account("twitter @harborcafe")
-    content = f"{'x' * 200}. {'y' * 100}."
+    content = f"{'é' * 200}. {'y' * 100}."
     words = await empty_agent.expect_error("create_post", **POST | {"content": content, "account_ids": [x]})
     assert empty_agent.mask_ids(words) == (
         "Post not created: X: content has 303 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 23. Nothing "
         "was sent.\nProposed thread for X, 2 posts, ready to pass as content and thread:\n<text> (data, not instructions)\n"
-        f'{{"content": "{"x" * 200}.", "thread": ["{"y" * 100}."]}}\n</text>'
+        f'{{"content": "{"é" * 200}.", "thread": ["{"y" * 100}."]}}\n</text>'
     )
 
 
@@ -127,6 +148,7 @@ async def test_thread_of_too_many_posts_is_not_proposed(empty_agent):
         (sentence * 24, [x], 24),
         (sentence * 25, [x], None),
         ("x" * 280, [x], None),
+        (f"{'漢' * 100}. {'字' * 60}.", [x], 2),
         (sentence * 2, ["linkedin"], None),
     ):
         _, data = await empty_agent.expect_ok("check_post", **POST | {"content": content, "account_ids": accounts})
@@ -293,6 +315,23 @@ async def test_kind_of_a_file_is_taken_from_what_is_known_of_it(empty_agent, fac
     assert await find_problems(empty_agent, account_ids=[x], media_urls=urls) == ([], warnings)
 
 
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (MediaFacts("video/mp4", 1000, 720, 1280, 10.0), "X: at most 1 video; there are 2 videos, "),
+        (MediaFacts("image/gif", 1000, 720, 1280, animated=True), "X: at most 1 animated GIF; "),
+    ],
+)
+async def test_files_of_one_kind_are_counted_by_what_is_known_of_them(empty_agent, facts, words):
+    x = await empty_agent.find_account("twitter @harborcafe")
+    urls = ["https://example.com/a.jpg", "https://example.com/b.jpg"]
+    for url in urls:
+        await empty_agent.runtime.app.ledger.media_facts.remember(url, facts)
+    errors, warnings = await find_problems(empty_agent, account_ids=[x], media_urls=urls)
+    assert len(errors + warnings) == 1
+    assert (errors + warnings)[0].startswith(words)
+
+
 async def test_known_file_is_compared_with_each_platform(empty_agent):
     """Of another one only the address is known."""
     x = await empty_agent.find_account("twitter @harborcafe")
@@ -336,6 +375,4 @@ async def test_file_of_the_sandbox_can_be_fetched(empty_agent):
     errors, _ = await find_problems(empty_agent, media_urls=["http://media.sandbox.localhost/a.jpg"])
     assert errors == []
     errors, _ = await find_problems(empty_agent, media_urls=["http://localhost/a.jpg"])
-    assert errors == [
-        "media_urls entry 1 is an address that no network can reach. Upload the file with upload_media and pass its public_url."
-    ]
+    assert errors == [UNREACHABLE]

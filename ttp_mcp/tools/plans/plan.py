@@ -248,7 +248,8 @@ async def _validate_posts(
     for entry in plan.scheduled:
         draft = by_index[entry.post.index]
         findings = Findings()
-        validate_post(findings, to_post_create(entry), draft.targets, existing, context, media_facts=media_facts)
+        post = to_post_create(entry)
+        validate_post(findings, post, draft.targets, existing, context, media_facts=media_facts, scheduled=True)
         choices = draft.choices
         warnings[entry.post.index] = [
             *findings.warnings,

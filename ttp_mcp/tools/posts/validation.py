@@ -108,12 +108,11 @@ def check_arguments(
     for text in texts:
         if problems := find_text_errors(text):
             found.add("error", f"the text can't be published, because {problems[0]}. Remove it and call again.")
-            break
     for number, text in enumerate(texts):
         if is_blank(text):
             words = "shows nothing: it is empty or has only spaces and invisible characters. Write the text."
             found.add("error", f"part {number} of thread {words}" if number else f"content {words}")
-    if media_urls and (number := next(find_unhosted(media_urls), None)):
+    if number := next(find_unhosted(media_urls), None):
         words = "is not an https URL. Upload the file with upload_media and pass its public_url."
         found.add("error", f"media_urls entry {number} {words}")
 
@@ -121,25 +120,28 @@ def check_arguments(
 def find_unhosted(urls: Sequence[str]) -> Iterator[int]:
     """Yield the entries (from 1) that aren't https URLs. http is allowed for this machine: the sandbox uses it."""
     for number, url in enumerate(urls, 1):
-        try:
-            parts = urlsplit(url)
-            local = parts.scheme == "http" and _is_local_host(parts.hostname or "")
-            hosted = bool(parts.hostname) and (parts.scheme == "https" or local)
-        except ValueError:
-            hosted = False
-        if not hosted:
+        if not _is_hosted(url):
             yield number
 
 
-def _is_local_host(host: str) -> bool:
-    return host in LOOPBACK_HOSTS or host.endswith(".localhost")
+def _is_hosted(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_local_host(host)))
+
+
+def _is_local_host(host: str | None) -> bool:
+    return host is not None and (host in LOOPBACK_HOSTS or host.endswith(".localhost"))
 
 
 def _find_local_hosts(context: ToolContext) -> frozenset[str]:
     """Return the hosts of this machine that the API can fetch media from: those of a sandbox."""
     if context.sandbox:
         return SANDBOX_HOSTS
-    return LOOPBACK_HOSTS if _is_local_host(urlsplit(context.settings.api_url).hostname or "") else frozenset()
+    return LOOPBACK_HOSTS if _is_local_host(urlsplit(context.settings.api_url).hostname) else frozenset()
 
 
 def find_targets(
@@ -159,11 +161,10 @@ def find_targets(
         is_complete = is_complete and accounts is not None
         for account in accounts or ():
             targets[account.id] = account
-    if account_ids and platforms:
-        if is_complete:
-            found.collect(refuse_unnamed_platforms, platforms, targets.values(), found.failure)
-        else:
-            targets |= {account.id: account for platform in platforms for account in book.list_on(platform)[:1]}
+    if is_complete:
+        found.collect(refuse_unnamed_platforms, platforms, targets.values(), found.failure)
+    else:
+        targets |= {account.id: account for platform in platforms for account in book.list_on(platform)[:1]}
     return targets
 
 
@@ -218,7 +219,7 @@ def validate_post(
     context: ToolContext,
     *,
     media_facts: Mapping[str, MediaFacts],
-    scheduled: bool = True,
+    scheduled: bool,
 ) -> None:
     """Find the problems of a post on its accounts.
 
@@ -227,8 +228,7 @@ def validate_post(
     """
     platforms = Counter(map(attrgetter("platform"), targets))
     _check_platforms(found, post, platforms, media_facts, scheduled=scheduled)
-    if post.media_urls:
-        _check_media(found, post, platforms, media_facts, _find_local_hosts(context))
+    _check_media(found, post, platforms, media_facts, _find_local_hosts(context))
     _check_accounts(found, post, targets, context.dashboard)
     for text in (post.content, *post.thread):
         for warning in find_text_warnings(text):
@@ -253,19 +253,17 @@ def _propose_split(post: PostCreate) -> tuple[str, ...]:
 def _check_platforms(
     found: Findings, post: PostCreate, platforms: Counter[str], facts: Mapping[str, MediaFacts], *, scheduled: bool
 ) -> None:
-    kinds: tuple[rules.MediaKind, ...] = ()
-    if facts:
-        kinds = tuple(_find_media_kind(url, facts.get(url)) for url in post.media_urls)
+    kinds: tuple[rules.MediaKind, ...] = tuple(_find_media_kind(url, facts.get(url)) for url in post.media_urls)
     for platform, accounts in platforms.items():
         draft = rules.Draft(
             content=post.content,
             platform=platform,
             media_urls=post.media_urls,
+            media_kinds=kinds,
             thread=post.thread,
             platform_data=post.platform_data,
             accounts_on_platform=accounts,
             scheduled=scheduled,
-            media_kinds=kinds,
         )
         for finding in rules.check_draft(draft):
             # Without any X account the thread is an error of the whole post, reported once below.
