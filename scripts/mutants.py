@@ -140,7 +140,9 @@ TESTS = {
     "tools/plans/rankings": ("tests/tools/plans/test_rankings.py", "tests/tools/plans/test_plans.py"),
     "tools/posts": ("tests/tools/posts", "tests/toolkit/test_confirmation.py"),
     "tools/posts/changes": tuple(f"tests/tools/posts/test_{name}.py" for name in ("changes", "reschedule", "check")),
-    "tools/posts/check": tuple(f"tests/tools/posts/test_{name}.py" for name in ("check", "changes", "answers")),
+    "tools/posts/check": tuple(
+        f"tests/tools/posts/test_{name}.py" for name in ("check", "changes", "answers", "posts")
+    ),
     "tools/posts/content_summary": (
         "tests/tools/posts/test_answers.py",
         "tests/tools/posts/test_posts.py",

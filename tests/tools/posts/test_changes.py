@@ -220,6 +220,11 @@ async def test_earlier_time_is_described(connect_agent, shown, words):
         ({"linkedin": "x"}, {"linkedin": {"a": "y"}}, "linkedin was «x», linkedin.a was not set"),
         ({"linkedin": {"a\u200b": "x"}}, {"linkedin": {"b": "y"}}, "linkedin.b was not set"),
         ({"linked\u202ein": {"a": "x"}}, {"linked\u202ein": {"a": "y"}}, "linkedin.a was «x»"),
+        (
+            {"linkedin": {"a": "x"}, "twitter": {"b": "x"}},
+            {"linkedin": {"a": "y"}, "twitter": {"b": "y"}},
+            "linkedin.a was «x», twitter.b was «x»",
+        ),
     ],
 )
 async def test_changed_choices_are_named_with_their_old_values(connect_agent, old, new, words):
@@ -234,6 +239,7 @@ async def test_changed_choices_are_named_with_their_old_values(connect_agent, ol
         ({"linkedin": {"a": 1}}, {"linkedin": {"a": 2}}, {"linkedin": {"a": 2}}),
         ({"linkedin": {"a": 1}}, {"twitter": {"b": 2}}, {"linkedin": {"a": 1}, "twitter": {"b": 2}}),
         ({"linkedin": "all"}, {"linkedin": {"b": 2}}, {"linkedin": {"b": 2}}),
+        ({"linkedin": {"a": 1}}, {"linkedin": "all"}, {"linkedin": "all"}),
     ],
 )
 async def test_choices_are_merged_by_platform(connect_agent, old, new, merged):
@@ -280,6 +286,27 @@ async def test_parts_that_are_set_and_removed_are_named(empty_agent, change, wor
 async def test_change_to_the_same_is_an_error(connect_agent, shown, change):
     _, data = await check_change(connect_agent, shown, **change)
     assert data["errors"] == ["p1 is like that already."]
+
+
+async def test_change_of_a_failed_post_to_its_own_time_is_a_change(connect_agent):
+    """It would be sent again."""
+    _, data = await check_change(connect_agent, {"status": "failed"}, scheduled_at="2026-11-26T10:00")
+    assert data["errors"] == []
+
+
+async def test_change_to_the_same_of_a_post_with_hidden_parts_is_an_error(connect_agent):
+    """Those that the change doesn't name."""
+    post = {name: SHOWN[name] for name in SHOWN if name not in ("thread", "platformData")}
+    async with connect_agent(demo_posts=False, through=answer_reads({"/posts/p1": {"post": post}})) as agent:
+        post["accountIds"] = [await agent.find_account("linkedin Harbor Café")]
+        _, data = await agent.expect_ok("check_post", post_id="p1", content=TEXT)
+    assert data["errors"] == ["p1 is like that already."]
+
+
+async def test_new_media_and_a_long_earlier_text_are_described(connect_agent):
+    change = {"content": "New", "media_urls": ["https://example.com/a.jpg"]}
+    text, _ = await check_change(connect_agent, {"content": "x" * 101}, **change)
+    assert list_changes(text) == [f"Changes: text (was «{'x' * 99}…»); media (was none)."]
 
 
 async def test_same_thread_and_accounts_are_no_change(connect_agent):

@@ -356,6 +356,40 @@ async def test_change_of_a_failed_post_does_not_call_it_a_draft(empty_agent):
     assert "\nChanges: time (was a failed post)." in text
 
 
+async def test_change_of_a_published_post_to_the_same_is_one_problem(empty_agent):
+    _, made = await empty_agent.expect_ok("create_post", **POST)
+    empty_agent.update_post(made["post_id"], status="published")
+    _, data = await empty_agent.expect_ok("check_post", post_id=made["post_id"], content=POST["content"])
+    (error,) = data["errors"]
+    assert "is published" in error
+
+
+async def test_duplicate_is_not_looked_for_if_there_are_errors(empty_agent):
+    """create_post refuses the post before."""
+    account = await empty_agent.find_account("linkedin Harbor Café")
+    await empty_agent.expect_ok("create_post", **POST)
+    _, data = await empty_agent.expect_ok("check_post", **POST | {"account_ids": [account, "nobody"]})
+    assert len(data["errors"]) == 1
+    assert "already_created" not in data
+
+
+async def test_duplicate_is_found_by_the_accounts_of_a_platform(empty_agent):
+    """As create_post finds it."""
+    account = await empty_agent.find_account("linkedin Harbor Café")
+    _, made = await empty_agent.expect_ok("create_post", **POST | {"account_ids": [account]})
+    post = {name: POST[name] for name in POST if name != "account_ids"}
+    _, data = await empty_agent.expect_ok("check_post", **post, platforms=["linkedin"])
+    assert data["already_created"] == made["post_id"]
+
+
+async def test_account_without_a_name_is_described_by_its_handle(connect_agent):
+    account = {"id": "acc_1", "platform": "linkedin", "handle": "@us", "status": "connected"}
+    replies: dict[str, object] = {"/integrations": {"integrations": [account]}, "/posts": {"posts": []}}
+    async with connect_agent(demo_posts=False, through=answer_reads(replies)) as agent:
+        _, data = await agent.expect_ok("check_post", **POST | {"account_ids": ["acc_1"]})
+    assert "name" not in data["accounts"][0]
+
+
 async def test_change_to_an_equal_post_is_named(empty_agent):
     """reschedule_post would refuse it."""
     _, first = await empty_agent.expect_ok("create_post", **POST)
@@ -674,6 +708,10 @@ async def test_missing_post_is_named_with_its_replacement(empty_agent):
     old = await make_scheduled(empty_agent)
     _, moved = await empty_agent.expect_ok("reschedule_post", post_id=old, content="New")
     assert await empty_agent.expect_error("check_post", post_id=old, content="x") == (
+        f"Post not checked: {old} was replaced by {moved['post_id']} when it was rescheduled. Call again with that id; nothing was "
+        "changed."
+    )
+    assert await empty_agent.expect_error("check_post", copy_of=old) == (
         f"Post not checked: {old} was replaced by {moved['post_id']} when it was rescheduled. Call again with that id; nothing was "
         "changed."
     )

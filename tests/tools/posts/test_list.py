@@ -49,6 +49,8 @@ async def test_heading_counts_all_posts_and_those_shown(connect_agent, statuses,
     [
         ({"status": "archived"}, ["p2"]),
         ({"status": ","}, ["p1", "p2"]),
+        ({"status": [" ", ","]}, ["p1", "p2"]),
+        ({"status": ["archived,draft"]}, ["p1", "p2"]),
         ({"status": ["archived", "any"]}, ["p1", "p2"]),
         ({"platform": " "}, ["p1", "p2"]),
         ({"platform": " ANY "}, ["p1", "p2"]),
@@ -85,6 +87,13 @@ async def test_unknown_value_is_refused_with_the_known_ones(connect_agent, argum
     replies = make_posts("archived") | {"/integrations": [{"id": "a", "platform": "Orkut"}]}
     async with connect_agent(through=answer_reads(replies)) as agent:
         assert await agent.expect_error("list_posts", **arguments) == f"Posts not listed: {words}"
+
+
+async def test_account_that_cannot_publish_is_named_after_the_posts(agent):
+    text, data = await agent.expect_ok("list_posts", account="twitter @harborcafe_berlin")
+    (warning,) = data["warnings"]
+    assert warning.startswith("twitter @harborcafe_berlin (")
+    assert text.splitlines().count(f"Warning: {warning}") == 1
 
 
 @pytest.mark.parametrize("arguments", [{}, {"account": "us"}])

@@ -161,13 +161,8 @@ async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, c
         ("thread", old.thread, list(post.thread), f"was {count_noun(len(old.thread), 'further post')}"),
         ("platform choices", old.platform_data, post.platform_data, choices),
     ]
-    removable = ("media", "thread", "platform choices")
     return Changes(
-        changed=[
-            f"{name} ({detail})"
-            for name, before, after, detail in parts
-            if before != after and (after or name not in removable)
-        ],
+        changed=[f"{name} ({detail})" for name, before, after, detail in parts if before != after and after],
         removed=[*_find_removed(old, post, args)],
         kept=[name for name, before, after, _ in parts if before == after and before],
     )

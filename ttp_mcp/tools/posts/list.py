@@ -142,7 +142,7 @@ def _parse_statuses(words: Sequence[str], everything: Sequence[Post]) -> frozens
 
 
 def _parse_platform(word: str, book: AccountIndex, everything: Sequence[Post]) -> str | None:
-    if not word.strip() or word.strip().lower() in ANY:
+    if word.strip().lower() in ANY:
         return None
     key = platform_key(word)
     seen = [platform for post in everything for platform in post.platforms]
