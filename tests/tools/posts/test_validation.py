@@ -206,6 +206,12 @@ async def test_warning_about_another_post_is_exact(connect_agent, shown, warning
     assert warnings == ([warning.format("linkedin «Harbor Café»")] if warning else [])
 
 
+async def test_draft_has_no_time_to_compare(connect_agent):
+    replies: dict[str, object] = {"/posts": {"posts": [SHOWN | {"platforms": ["linkedin"]}]}}
+    async with connect_agent(demo_posts=False, through=answer_reads(replies)) as agent:
+        assert await find_problems(agent, scheduled_at=None) == ([], [])
+
+
 async def test_every_other_post_is_compared(connect_agent):
     """One that doesn't matter hides none that does."""
     posts: list[dict[str, Any]] = [
