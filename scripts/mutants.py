@@ -215,7 +215,10 @@ TESTS = {
     ),
     "writes/replacement": ("tests/writes/replacement", "tests/tools/posts/test_reschedule.py"),
     "writes/startup_report": ("tests/writes/test_startup_report.py",),
-    "writes/in_flight": ("tests/writes/test_cancel.py", "tests/writes/test_create.py", "tests/writes/replacement"),
+    "writes/in_flight": (
+        *(f"tests/writes/test_{name}.py" for name in ("cancel", "create", "ledger")),
+        "tests/writes/replacement",
+    ),
     "writes/outcomes": ("tests/writes/test_limits.py",),
     "writes/publication": ("tests/writes/test_publish.py",),
     "writes/writer": tuple(

@@ -351,9 +351,11 @@ def run_tests(plan: Path, arguments: list[str]) -> int:
         "-m",
         "not slow and not browser",
     ]
-    code = pytest.main([*options, f"--basetemp={plan.parent / 'basetemp'}", *arguments], plugins=[runner])
-    plan.write_text(json.dumps(runner.outcomes), encoding="utf-8")
-    return int(code)
+    try:
+        return int(pytest.main([*options, f"--basetemp={plan.parent / 'basetemp'}", *arguments], plugins=[runner]))
+    finally:
+        # Also when a fixture of the session can't be cleaned up, because a mutant stopped its server.
+        plan.write_text(json.dumps(runner.outcomes), encoding="utf-8")
 
 
 if __name__ == "__main__":
