@@ -150,7 +150,7 @@ TESTS = {
         "tests/toolkit/test_confirmation.py",
     ),
     "tools/posts/create": (
-        *(f"tests/tools/posts/test_{name}.py" for name in ("create_answers", "posts", "answers")),
+        *(f"tests/tools/posts/test_{name}.py" for name in ("create_answers", "copies", "posts", "answers")),
         "tests/toolkit/test_confirmation.py",
     ),
     "tools/posts/delete": ("tests/tools/posts/test_delete_answers.py", "tests/toolkit/test_confirmation.py"),

@@ -597,6 +597,18 @@ async def test_create_without_a_known_post_is_a_duplicate_with_any_list(harness)
     assert (found.state, found.post_id) == ("pending", None)
 
 
+@pytest.mark.requirement("writes.duplicates")
+async def test_create_under_way_is_a_duplicate_beside_an_equal_post_that_was_deleted(harness) -> None:
+    await harness.ledger.begin_create(harness.post(), tool="create_post")
+    deleted = (await harness.writes.create(harness.post(), tool="create_post", allow_duplicate=True)).post
+    await harness.writes.delete(deleted.id, tool="delete_post", post=deleted)
+
+    found = await harness.writes.duplicates.find_prior(harness.post(), [])
+
+    assert found is not None
+    assert (found.state, found.post_id) == ("pending", None)
+
+
 IN_TEN_DAYS = START + timedelta(days=10)
 
 
