@@ -115,7 +115,10 @@ def test_relative_windows_path_is_split_at_either_separator(source):
         ("COM1.png", "a part of the path is the name of a device of Windows"),
         ("COM¹", "a part of the path is the name of a device of Windows"),
         ("lpt³.png", "a part of the path is the name of a device of Windows"),
+        ("LPT².png", "a part of the path is the name of a device of Windows"),
+        ("prn.png", "a part of the path is the name of a device of Windows"),
         ("CONIN$", "a part of the path is the name of a device of Windows"),
+        ("conout$", "a part of the path is the name of a device of Windows"),
         ("photo.png.", "a part of the path ends with a dot or a blank"),
         (r"C:\Users\Ann\Pictures\trip \photo.png", "a part of the path ends with a dot or a blank"),
         (r"trip.\photo.png", "a part of the path ends with a dot or a blank"),
@@ -185,9 +188,10 @@ def test_name_that_only_begins_like_a_device_is_allowed(source):
     check_parts(parse_source(source, HOME, system="windows").split("/"), system="windows")
 
 
-def test_windows_path_with_both_separators_is_recognized_elsewhere():
+@pytest.mark.parametrize("parts", [["C:", r"Users\ann\photo.jpg"], [r"c:\photo.jpg"], [r"\\nas\photos\photo.jpg"]])
+def test_windows_path_is_recognized_elsewhere(parts):
     with pytest.raises(FileRefused, match="this is a path of Windows"):
-        check_parts(["C:", r"Users\ann\photo.jpg"], system="linux")
+        check_parts(parts, system="linux")
 
 
 def test_trick_of_windows_is_a_plain_name_elsewhere():
@@ -202,6 +206,7 @@ def test_trick_of_windows_is_a_plain_name_elsewhere():
     [
         r"%USERPROFILE%\Pictures\photo.png",
         r'"%OneDrive%\photo.png"',
+        "$home/Pictures/photo.png",
         r"$env:USERPROFILE\Pictures\photo.png",
         "$HOME/Pictures/photo.png",
         "${HOME}/Pictures/photo.png",
@@ -225,6 +230,7 @@ def test_variable_at_the_beginning_is_refused(system, source):
         ("/private/var/folders/x/a.png", "/var/folders/x"),
         ("/tmp/a.png", "/private/tmp"),
         ("/Private/TMP/a.png", "/tmp"),
+        ("/etc/a.png", "/private/etc"),
         ("/Users/ann/a.png", "/users/ANN"),
     ],
 )
@@ -280,6 +286,8 @@ def test_colon_after_the_drive_is_refused_on_windows_alone():
         ("''", "''"),
         ("'a'", "a"),
         ("“ a.png ”", "a.png"),
+        ("‘a.png’", "a.png"),
+        ("«a.png»", "a.png"),
         (r"a\ b.png", "a b.png"),
         (r"a\b.png", r"a\b.png"),
         (r"a\\b.png", r"a\b.png"),

@@ -72,7 +72,7 @@ async def test_draining_server_is_alive_and_not_ready(web):
 async def test_calls_and_writes_are_counted_by_tool_and_outcome(web):
     await web.call("list_integrations")
     await web.call("list_posts", {"limit": -1})
-    await web.call("no_such_tool")
+    assert "no_such_tool" in (await web.call("no_such_tool")).json()["error"]["message"]
     await web.rpc("tools/list")
     accounts = (await web.call("list_integrations")).json()["result"]["structuredContent"]["accounts"]
     draft = {"content": "A draft", "account_ids": [accounts[0]["id"]]}

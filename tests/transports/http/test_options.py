@@ -27,6 +27,7 @@ def read_refusal(settings, options=None, **changes):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "mcp.example.com", "192.168.1.2"])
 def test_other_machines_are_not_served_without_client_authentication(settings, host):
     assert "TTP_SERVER_KEY" in read_refusal(settings, {"host": host}, **HOSTS)
+    assert read_refusal(settings, {"host": host}).startswith(f"--host {host} lets others connect")
 
 
 def test_other_machines_are_not_served_without_allowed_hosts(settings):
@@ -42,6 +43,7 @@ def test_users_tokens_need_tls_between_machines(settings):
 @pytest.mark.parametrize("changes", [{"token": Token(make_token(1))}, {"token_problem": "it must begin with ttp_."}])
 def test_configured_token_excludes_multi_tenant(settings, changes):
     assert "TTP_API_TOKEN" in read_refusal(settings, {"multi_tenant": True}, **changes)
+    check_options(replace(settings, **changes), Options("http"))
 
 
 @pytest.mark.parametrize("name", ["oauth_issuer", "oauth_resource"])
@@ -64,6 +66,8 @@ def test_issuer_and_resource_are_https(settings, name, url):
 @pytest.mark.parametrize("text", ["*", "https://mcp.example.com", "mcp.example.com/mcp", "mcp.example.com:*", "a b"])
 def test_allowed_hosts_are_names_without_wildcards(settings, text):
     assert "TTP_ALLOWED_HOSTS" in read_refusal(settings, allowed_hosts=("ok.example", text))
+    words = read_refusal(settings, {**OUTSIDE, "no_client_auth": True}, allowed_hosts=("ok.example", text))
+    assert "TTP_ALLOWED_HOSTS" in words
 
 
 @pytest.mark.parametrize("text", ["*", "app.example.com", "https://app.example.com/x", "null", "https://*.example.com"])
