@@ -112,6 +112,7 @@ def test_clean_keeps_what_people_write(text):
     ("text", "cleaned"),
     [
         ("\x1b[31mred\x1b[0m \x1b]8;;http://x\x07link", "red link"),
+        ("\x1b]0;a title\x07kept\x07 \x1b]0;a title\x1b\\kept\x1b\\", "kept kept\\"),
         ("safe\u202eexe.gpj", "safeexe.gpj"),
         ("a\u200bb\u2060c\ufeffd\u00ade", "abcde"),
         ("a\U000e0041\U000e0042b", "ab"),
@@ -126,6 +127,7 @@ def test_clean_keeps_what_people_write(text):
         ("👩\u200d. é\u200d a\u200dم", "👩. é aم"),
         ("\ufe0fa\ufe0f ❤\ufe0f\ufe0f\ufe0f", "a ❤\ufe0f"),
         ("❤\U000e0101\U000e0102", "❤"),
+        ("葛\U000e0100 \uf900\U000e0100 \U00020bb7\U000e0100", "葛\U000e0100 \uf900\U000e0100 \U00020bb7\U000e0100"),
         ("e" + "\u0301" * 20, "e" + "\u0301" * 8),
         ("\u0301" * 20, "\u0301" * 8),
         ("\u3000\ufe0f م\u200d\ufe0fم", "\u3000 م\u200dم"),
@@ -365,6 +367,10 @@ def test_text_that_cannot_be_published_has_a_reason(text, problems):
         ("a\u3164b", [INVISIBLE]),
         ("a\ufff0\U0001d173b", [INVISIBLE]),
         ("a\u2800b", [INVISIBLE]),
+        *(
+            (f"a{character}b", [INVISIBLE])
+            for character in "\u00ad\u17b4\u17b5\u2060\u2064\ufeff\uffa0\ufff8\U0001bca0\U0001bca3\U0001d17a"
+        ),
         ("pаypal", [SCRIPTS]),
         ("pαypal", [SCRIPTS]),
         ("раγраl", [SCRIPTS]),
@@ -377,10 +383,16 @@ def test_text_that_cannot_be_published_has_a_reason(text, problems):
         (r"End. \n\nNext", [NEWLINE]),
         (r"C:\new\tools", []),
         ("One<br>two", [HTML]),
-        ("Fish &amp; chips", [HTML]),
+        *((f"<{tag}>Fish</{tag}> & chips", [HTML]) for tag in ("p", "b", "i", "strong", "EM", "div")),
+        *(
+            (f"Fish &{name}; chips", [HTML])
+            for name in ("amp", "lt", "gt", "quot", "apos", "nbsp", "#38", "#x2f", "#xaf")
+        ),
         ("Fish & chips < 5 €", []),
         ("CafÃ©", [ENCODING]),
         ("Donâ€™t", [ENCODING]),
+        *((text.encode().decode("cp1252"), [ENCODING]) for text in ("£", "¿", "‘", "“", "„", "•", "…", "‹", "🎉")),
+        *((f"â€{last}", [ENCODING]) for last in "\u0080¿™œ˜š›žŸ\u0152\u2013\u203a"),
         ("SÃO PAULO, ÂNGELA", []),
         ("Caf\ufffd", [LOST]),
         ("a\u202eb\u200b pаypal a\\nb <br> CafÃ© \ufffd", [REVERSE, INVISIBLE, SCRIPTS, NEWLINE, HTML, ENCODING, LOST]),
