@@ -154,6 +154,19 @@ KNOWN = "account_ids, allow_duplicate, content, copy_of, media_urls, platform_da
             "order must be 'latest', 'soonest' or 'created'; limit must be a whole number"
         )),
         ("list_posts", {"limit": 101}, "limit must be at most 100"),
+        ("list_posts", {"limit": 0}, "limit must be at least 1"),
+        ("list_posts", {"limit": 1.5}, "limit must be a whole number"),
+        ("list_posts", {"limit": "9" * 5000}, "limit is too large"),
+        ("list_posts", {"text": "x" * 201}, "text must have at most 200 characters"),
+        ("plan_posts", {"posts": [{"content": ""}]}, "posts.0.content must not be empty"),
+        ("create_post", {"thread": ["a"] * 25}, "thread must have at most 24 entries"),
+        ("create_post", {"allow_duplicate": 7}, "allow_duplicate must be true or false"),
+        ("create_post", {"allow_duplicate": [7]}, "allow_duplicate must be true or false"),
+        ("create_post", {"allow_duplicate": "perhaps"}, "allow_duplicate must be true or false"),
+        ("plan_posts", {"posts": []}, "posts must not be empty"),
+        ("plan_posts", {"posts": [{"content": "x"}], "quiet_from": "7"}, (
+            "quiet_from must be a time of day; write it as 07:00"
+        )),
         ("list_posts", {"confirmation": "x"}, (
             "unknown argument confirmation (known are account, after, before, cursor, limit, order, platform, status, text)"
         )),
@@ -187,7 +200,9 @@ def test_every_argument_that_breaks_a_rule_is_named_with_it(tool, arguments, pro
         ("list_posts", {"status": "draft,, failed", "order": " SOONEST", "limit": "7"}, {
             "status": ["draft", " failed"], "order": "soonest", "limit": 7,
         }),
+        ("list_posts", {"text": "None"}, {"text": "None"}),
         ("list_posts", {"text": " ", "platform": {}, "account": None, "order": "null", "status": [" "]}, {}),
+        ("post_results", {"post_ids": "p1,p2"}, {"post_ids": ["p1", "p2"]}),
         ("delete_post", {"id": "p1"}, {"post_id": "p1"}),
         ("list_integrations", {"random_string": "x"}, {}),
     ],

@@ -224,7 +224,6 @@ _RULES = {
     "string_type": "must be text",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "has the wrong form",
     "string_unicode": "holds half of an emoji or another broken character; send the text again",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
