@@ -219,7 +219,7 @@ def test_setting_that_was_left_empty_is_not_set(name, value):
 
 @pytest.mark.requirement("config.odd-values")
 @every_setting
-@pytest.mark.parametrize("form", ['"{}"', "'{}'", "“{}”", " {} ", '" {} "', "\ufeff{}", "{}\r\n"])
+@pytest.mark.parametrize("form", ['"{}"', "'{}'", "“{}”", "‘{}’", "`{}`", " {} ", '" {} "', "\ufeff{}", "{}\r\n"])
 def test_blanks_and_quotes_around_a_value_are_taken_off(name, form):
     plain = read_outcome(name, VALID[name])
     assert read_outcome(name, form.format(VALID[name])) == plain
@@ -239,6 +239,8 @@ PLACEHOLDERS = (
     "%NAME%",
     "{{NAME}}",
     "{env:NAME}",
+    "{file:NAME}",
+    "{input:NAME}",
     "<the value of this setting goes here>",
     "${{ secrets.NAME }}",
 )
@@ -431,6 +433,14 @@ def test_part_of_a_value_is_a_placeholder_unless_it_is_a_secret():
     with pytest.raises(SettingProblem):
         config.clean_value("--path", "/a/$USER/b")
     assert config.clean_value("TTP_SERVER_KEY", "/a/$USER/b", secret=True) == "/a/$USER/b"
+    for each in ("/a/$_NAME", "/a/${NAME", "/a/$(id)/b", "/a/%_NAME%/b"):
+        with pytest.raises(SettingProblem):
+            config.clean_value("--path", each)
+    for each in ("a${NAME}b", "a{{NAME}}b"):
+        with pytest.raises(SettingProblem):
+            config.clean_value("TTP_SERVER_KEY", each, secret=True)
+    for each in ("a$NAME", "%NAME%b", "a<b>c", "a{env:NAME}", "$NAME-"):
+        assert config.clean_value("TTP_SERVER_KEY", each, secret=True) == each
 
 
 @pytest.mark.requirement("config.odd-values")
@@ -517,6 +527,10 @@ def test_base_url_that_could_mislead_is_refused(url):
         ("http://localhost", "http://localhost"),
         ("https://a.example:65535", "https://a.example:65535"),
         ("https://xn--bcher-kva.example/a-b_c/~d", "https://xn--bcher-kva.example/a-b_c/~d"),
+        ("https://0a-b9.0-a.9/AZaz09", "https://0a-b9.0-a.9/AZaz09"),
+        *((f"https://{each}.9", f"https://{each}.9") for each in ("a", "0", "a0", "0a", "a-0", "0-a", "x.0-a", "x.a0")),
+        *((f"https://a.example/{each}", f"https://a.example/{each}") for each in "Az0._~!$&'()*+,;=:-"),
+        (f"https://{'a.' * 126}b", f"https://{'a.' * 126}b"),
         ("${user_config.api_url}", "https://timetopost.co/api"),
     ],
 )
