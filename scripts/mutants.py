@@ -110,7 +110,7 @@ TESTS = {
     "media/metadata": ("tests/media/test_metadata.py", "tests/media/test_probe.py"),
     "media/movies": tuple(f"tests/media/test_{name}.py" for name in ("movies", "metadata", "probe")),
     "media/names": ("tests/media/test_files.py",),
-    "media/scan": ("tests/media/test_metadata.py", "tests/media/test_probe.py"),
+    "media/scan": tuple(f"tests/media/test_{name}.py" for name in ("metadata", "pictures", "probe")),
     "media/paths": ("tests/media/test_paths.py", "tests/media/test_files.py"),
     "sandbox/rest/posts": tuple(
         f"tests/sandbox/rest/test_{name}.py"
@@ -219,7 +219,7 @@ TESTS = {
         *(f"tests/writes/test_{name}.py" for name in ("cancel", "create", "ledger")),
         "tests/writes/replacement",
     ),
-    "writes/outcomes": ("tests/writes/test_limits.py",),
+    "writes/outcomes": ("tests/writes/test_limits.py", "tests/writes/test_duplicates.py"),
     "writes/publication": ("tests/writes/test_publish.py",),
     "writes/writer": tuple(
         f"tests/writes/{name}.py"

@@ -4,8 +4,8 @@
     python mutants_run.py run PLAN tests/test_times.py     tries the mutants that the JSON file PLAN names, and writes their outcomes to it
 
 Starting pytest and collecting tests takes longer than most tests. So one pytest collects the tests, runs them once to see which functions
-each one calls, and then forks a process for each mutant. That process runs only tests that call the changed function, those first that
-killed another mutant of it, then quick and different ones, and ends with the first failure.
+each one calls, and then forks a process for each mutant. That process runs only tests that call the changed function or start processes,
+those first that killed another mutant of it, then quick and different ones, and ends with the first failure.
 """
 
 import gc
@@ -187,7 +187,7 @@ class MutantRunner:
         # Quick tests are cheap; further examples of the same test cost more each time, since they rarely notice more.
         self._costs: dict[str, float] = {}
         self._callers: defaultdict[str, list[pytest.Item]] = defaultdict(list)
-        # Tests that start processes: these may call what no test calls itself.
+        # Tests that start processes: these may call what the test doesn't call itself.
         self._starting: list[pytest.Item] = []
         self._kills: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._hangs: Counter[str] = Counter()
@@ -251,7 +251,7 @@ class MutantRunner:
     def _start(self, name: str) -> None:
         """Fork a process that tries a mutant."""
         function = name.rpartition("__mutmut_")[0]
-        items = self._callers.get(function) or self._starting
+        items = [*dict.fromkeys([*self._callers[function], *self._starting])]
         kills, everywhere = self._kills[function], self._kills[""]
         # A test that hangs costs more than one that fails.
         items = sorted(

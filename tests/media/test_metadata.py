@@ -299,6 +299,9 @@ def test_exif_directory_beyond_its_block_is_ignored(prepare_upload, offset):
         (build_exif(place=POSITION)[:-4], ["the place"]),
         (build_exif(place=POSITION)[:-5], ["the place"]),
         (build_exif(camera=[(0xA431, 2, 0)], place=[(2, 5, 0)])[:-5], ["serial numbers"]),
+        (build_exif(camera=[(0xA431, 2, 0)])[:-4], ["serial numbers"]),
+        # An entry that the directory doesn't count.
+        (build_exif((0x0112, 3, 1))[:-4] + build_exif((0x013B, 2, 0))[10:], []),
         (b"IX" + build_exif(place=POSITION, order=">")[2:], []),
         (build_exif()[:7], []),
     ],
