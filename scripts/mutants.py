@@ -91,8 +91,16 @@ TESTS = {
     "ledger/confirmations": ("tests/ledger/test_ledger.py",),
     "ledger/media_facts": ("tests/ledger/test_ledger.py",),
     "ledger/plans": ("tests/ledger/test_ledger.py",),
-    "ledger/publications": ("tests/ledger/test_ledger.py", "tests/writes/test_publish.py"),
-    "ledger/replacements": ("tests/ledger/test_ledger.py", "tests/writes/replacement/test_half_replaced.py"),
+    "ledger/publications": (
+        "tests/ledger/test_ledger.py",
+        "tests/ledger/test_writes.py",
+        "tests/writes/test_publish.py",
+    ),
+    "ledger/replacements": (
+        "tests/ledger/test_ledger.py",
+        "tests/ledger/test_writes.py",
+        "tests/writes/replacement/test_half_replaced.py",
+    ),
     "ledger/store": ("tests/ledger/store",),
     "ledger/store/base": (
         "tests/ledger/store/test_sqlite.py",

@@ -196,7 +196,7 @@ def describe_fixed_offset(name: str) -> str | None:
     return None
 
 
-def detect_zone(tz: str = "", root: Path = Path("/")) -> ZoneInfo | None:
+def detect_zone(tz: str, root: Path = Path("/")) -> ZoneInfo | None:
     """Detect the zone of this machine; None if it has no IANA name.
 
     Args:

@@ -31,6 +31,23 @@ async def create_post(api: httpx2.AsyncClient, **fields: Any) -> dict[str, Any]:
     return answer.json()["post"]
 
 
+@pytest.mark.requirement("sandbox.errors")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/posts"),
+        ("POST", "/posts"),
+        ("GET", "/posts/p1"),
+        ("DELETE", "/posts/p1"),
+        ("POST", "/posts/p1/publish"),
+    ],
+)
+async def test_unknown_query_parameter_is_refused(empty_api: httpx2.AsyncClient, method: str, path: str) -> None:
+    """If ignored, a filter would seem to work."""
+    answer = await empty_api.request(method, path, params={"limit": "5"}, json={} if method == "POST" else None)
+    assert (answer.status_code, answer.json()["message"]) == (400, "Unknown query parameter: limit.")
+
+
 async def read_refusal(api: httpx2.AsyncClient, **fields: Any) -> str:
     """Return the message of a 400; fields given as `...` are left out."""
     body = {"content": "Hello", "accountIds": ["acc_x"], **fields}
