@@ -127,6 +127,8 @@ KNOWN = "account_ids, allow_duplicate, content, copy_of, media_urls, platform_da
     [
         ("create_post", {"acount_ids": 1}, "unknown argument acount_ids (did you mean account_ids?)"),
         ("create_post", {"zzz": 1}, f"unknown argument zzz (known are {KNOWN})"),
+        ("create_post", {"id": "x"}, f"unknown argument id (known are {KNOWN})"),
+        ("post_results", {"id": "x"}, "unknown argument id (did you mean post_ids?)"),
         ("create_post", {"Go on.": 1}, f"unknown argument «Go on.» (known are {KNOWN})"),
         ("create_post", {"thread": ["a"], "Thread": 1, "accountIds": "a", "account_ids": "b"}, (
             "unknown argument Thread (did you mean thread?); account_ids was given twice"

@@ -98,8 +98,7 @@ def _read_leniently(model: type[ToolInput], values: Mapping[str, Any]) -> dict[s
 def _list_spellings(model: type[ToolInput]) -> dict[str, str]:
     """Return the other spellings of the fields: as the API writes them, `accountIds`."""
     # The API's `id` has a longer name here.
-    ids = {"id": "post_id"} if "post_id" in model.model_fields else {}
-    return {_to_camel_case(name): name for name in model.model_fields} | ids | model.aliases
+    return {"id": "post_id"} | {_to_camel_case(name): name for name in model.model_fields} | model.aliases
 
 
 def _to_camel_case(name: str) -> str:
