@@ -152,8 +152,8 @@ TESTS = {
         f"tests/tools/posts/test_{name}.py" for name in ("check", "changes", "answers", "posts")
     ),
     "tools/posts/content_summary": (
-        "tests/tools/posts/test_answers.py",
-        "tests/tools/posts/test_posts.py",
+        *(f"tests/tools/posts/test_{name}.py" for name in ("answers", "posts", "check", "network_choices")),
+        "tests/tools/plans/test_edges.py",
         "tests/tools/plans/test_plans.py",
         "tests/toolkit/test_confirmation.py",
     ),

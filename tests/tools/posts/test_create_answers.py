@@ -44,6 +44,11 @@ def change_created(changes: dict[str, Any], remove: tuple[str, ...] = ()) -> Thr
     return through
 
 
+async def test_parts_that_a_post_lacks_are_left_out(empty_agent):
+    _, data = await empty_agent.expect_ok("create_post", **POST)
+    assert not {"media", "thread", "choices", "candidates"} & data.keys()
+
+
 async def test_created_post_is_in_the_history_of_its_tool(empty_agent):
     await empty_agent.expect_ok("create_post", **POST)
     history = (await empty_agent.client.read_resource("ttp://history")).contents[0].text

@@ -138,7 +138,7 @@ def describe_post(post: Post, book: AccountIndex, zone: ZoneInfo, offset: int, w
     )
 
 
-def cut_content(post: Post, offset: int = 0) -> tuple[str, int | None]:
+def cut_content(post: Post, offset: int) -> tuple[str, int | None]:
     """Return the text of a post from `offset`, at most `LONGEST_TEXT` characters, and the offset of the rest."""
     end = offset + LONGEST_TEXT
     return post.content[offset:end], end if end < len(post.content) else None
@@ -158,7 +158,7 @@ def warn_of_unhealthy(posts: Sequence[Post], book: AccountIndex, dashboard: str)
 
 
 def render_post(
-    post: Post, book: AccountIndex, zone: ZoneInfo, now: datetime, offset: int = 0, warnings: Sequence[str] = ()
+    post: Post, book: AccountIndex, zone: ZoneInfo, now: datetime, offset: int, warnings: Sequence[str]
 ) -> str:
     """Render a post in full, with its text from `offset` in a fence."""
     text, end = cut_content(post, offset)
