@@ -68,9 +68,14 @@ async def test_old_id_leads_to_the_new_one(empty_agent):
             f"Post not read: {gone} was replaced by {second['post_id']} when it was rescheduled. Call again with that id; "
             "nothing was changed."
         )
-        for tool, more in (("delete_post", {}), ("reschedule_post", {"scheduled_at": FRIDAY})):
+        for tool, done, more in (
+            ("delete_post", "deleted", {}),
+            ("reschedule_post", "rescheduled", {"scheduled_at": FRIDAY}),
+        ):
             words = await empty_agent.expect_error(tool, post_id=gone, **more)
-            assert f"{gone} was replaced by {second['post_id']} when it was rescheduled" in words
+            assert words.startswith(
+                f"Post not {done}: {gone} was replaced by {second['post_id']} when it was rescheduled"
+            )
     assert len(empty_agent.list_posts()) == 1
 
 

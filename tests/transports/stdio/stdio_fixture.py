@@ -117,6 +117,8 @@ def make_server(outcomes: Outcomes) -> MCPServer:
 
     @server.tool(structured_output=False)
     async def ask(ctx: Context) -> str:
+        if ctx.request_context.session.client_capabilities is None:
+            return "unknown client"
         reply = await ctx.elicit("Shall I?", Answer)
         return reply.action
 
