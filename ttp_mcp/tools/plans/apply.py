@@ -141,7 +141,7 @@ async def _create_step(
     post = entry.post
     # What a TikTok account offers can have changed since the plan was made.
     tiktok = [each for each in accounts.list_on("tiktok") if each.id in post.account_ids]
-    choices = await NetworkOptions(context).check(post.platform_data, tiktok, post.media_urls)
+    choices = await NetworkOptions(context).check(post.platform_data, tiktok, post.media_urls, scheduled=True)
     if choices.errors:
         return make_step(post.index, "refused", " ".join(choices.errors))
     if _is_late(entry, context):

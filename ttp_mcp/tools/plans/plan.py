@@ -207,7 +207,7 @@ async def _find_network_choices(drafts: Sequence[_Draft], context: ToolContext) 
     found: list[_Draft] = []
     for draft in drafts:
         post = draft.post
-        choices = await options.check(post.platform_data, draft.targets, post.media_urls)
+        choices = await options.check(post.platform_data, draft.targets, post.media_urls, scheduled=True)
         post = replace(post, platform_data=choices.platform_data)
         found.append(replace(draft, post=post, choices=choices))
     return found

@@ -49,7 +49,7 @@ class NetworkOptions:
         targets: Collection[Integration],
         media_urls: Sequence[str],
         *,
-        scheduled: bool = True,
+        scheduled: bool,
     ) -> NetworkChoices:
         """Find the board of a pin, and compare a TikTok post with what its account offers.
 
