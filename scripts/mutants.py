@@ -135,11 +135,12 @@ TESTS = {
         "tests/server/test_elicitation.py",
         "tests/server/test_reconnect.py",
         "tests/toolkit/test_confirmation.py",
+        "tests/transports/http/test_app.py",
     ),
     "text": ("tests/test_text.py",),
     "times": ("tests/test_times.py",),
     "toolkit/arguments": ("tests/toolkit/test_arguments.py", "tests/toolkit/test_ranges.py"),
-    "toolkit/confirmation": ("tests/toolkit/test_confirmation.py",),
+    "toolkit/confirmation": ("tests/toolkit/test_confirmation.py", "tests/tools/posts/test_delete_answers.py"),
     "tools/plans": (
         "tests/tools/plans",
         "tests/tools/posts/test_network_choices.py",

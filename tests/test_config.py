@@ -333,6 +333,13 @@ def test_value_that_is_clear_is_understood(name, value, field, read):
 
 
 @pytest.mark.requirement("config.odd-values")
+@pytest.mark.skipif(sys.platform != "linux", reason="a file system that knows a name in its own case only")
+def test_zone_in_its_own_case_is_not_looked_up_in_the_list(monkeypatch):
+    """The list lacks some that exist, such as posix/Europe/Paris."""
+    monkeypatch.setattr("ttp_mcp.config.settings.available_timezones", set)
+    assert load_settings({"TTP_TIMEZONE": "Europe/Paris"}).zone.key == "Europe/Paris"
+
+
 def test_zone_has_its_own_case_where_the_file_system_ignores_it(tmp_path, monkeypatch):
     """As on macOS, which would find its file by any spelling."""
     data = (importlib.resources.files("tzdata") / "zoneinfo" / "Asia" / "Tokyo").read_bytes()

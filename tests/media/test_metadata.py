@@ -361,6 +361,13 @@ def test_film_of_many_boxes_is_read(prepare_upload):
     assert prepare_upload("a.mp4", content)[0].facts.height == 1920
 
 
+@pytest.mark.requirement("uploads.facts")
+def test_film_whose_last_boxes_are_not_read_is_accepted(prepare_upload):
+    """A film may have more boxes than are read."""
+    boxes = build_box(b"free", b"") * 505
+    prepare_upload("a.mp4", build_ftyp(b"isom") + build_box(b"moov", build_movie_header() + build_track(9, 9)) + boxes)
+
+
 @pytest.mark.requirement("uploads.privacy")
 @pytest.mark.parametrize(
     "content",

@@ -290,6 +290,12 @@ def test_webp_without_a_readable_size_is_refused(chunk):
     )
 
 
+@pytest.mark.parametrize("length", range(12, 21))
+def test_webp_that_ends_within_its_first_chunk_is_refused(length):
+    with pytest.raises(FileRefused):
+        examine((b"RIFF\x22\0\0\0WEBPVP8X" + bytes(10))[:length], "a.webp")
+
+
 def test_webp_that_ends_with_an_empty_chunk_is_whole():
     content = build_webp(PIXELS_OF_A_SIZE, build_webp_chunk(b"XMP ", b""))
     assert upload(content, "a.webp") == ([], content)

@@ -65,6 +65,19 @@ async def test_posts_of_the_last_week_count_for_the_longest_spacing(empty_agent,
     assert list_planned(data) == planned
 
 
+@pytest.mark.parametrize("published", ["2026-11-17T08:02:00Z", "2026-11-16T08:02:00Z"])
+async def test_older_posts_change_no_time(connect_agent, published):
+    """Not even among times that are as good."""
+    old = {"id": "p1", "content": "There", "status": "published", "platforms": ["linkedin"], "publishedAt": published}
+    times = []
+    for posts in ([], [old]):
+        replies: dict[str, object] = {"/posts": {"posts": posts}, "/analytics/optimal-times/by-account": 500}
+        async with connect_agent(demo_posts=False, through=answer_reads(replies)) as agent:
+            _, data = await agent.expect_ok("plan_posts", posts=[NEW])
+        times.append(data["planned"][0]["scheduled_at"])
+    assert times[0] == times[1]
+
+
 @pytest.mark.parametrize(
     ("posts", "warnings"),
     [

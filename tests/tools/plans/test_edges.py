@@ -202,6 +202,19 @@ async def test_post_that_the_ledger_cannot_tell_from_the_users_is_kept(empty_age
     assert len(empty_agent.list_posts()) == 1
 
 
+async def test_post_that_is_deleted_while_its_plan_is_applied_stops_nothing(empty_agent, monkeypatch):
+    """By another session, just after it was found as an earlier one."""
+    plan_id = await make_plan(empty_agent)
+    await empty_agent.expect_ok("create_post", **TWO[0])
+
+    async def find_nothing(*_, **__):
+        return None
+
+    monkeypatch.setattr(Ledger, "find_prior_create", find_nothing)
+    _, data = await empty_agent.expect_ok("apply_plan", plan_id=plan_id)
+    assert list_outcomes(data) == [(1, "already_created"), (2, "created")]
+
+
 async def test_plan_that_expires_while_it_is_applied_is_reported_as_it_was(empty_agent, monkeypatch):
     """Its posts exist all the same."""
     plan_id, loads, load = await make_plan(empty_agent), [], Plans.load

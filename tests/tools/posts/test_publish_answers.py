@@ -281,6 +281,22 @@ async def test_long_reason_of_a_failure_is_shortened(empty_agent):
     assert failure == f"{BERLIN}: «{'x' * 199}…»"
 
 
+async def test_retry_whose_response_was_lost_is_found_without_its_date(connect_agent):
+    """The API may show none; a post that wasn't listed before is the new one."""
+    faults: list[Fault] = []
+
+    def through(app):
+        faults.append(Fault(show_fields(lambda name: name != "createdAt")(app), methods=("POST",), after=True))
+        return faults[0]
+
+    async with connect_agent(demo_posts=False, through=through) as agent:
+        old = await make_published(agent, BERLIN, "linkedin")
+        reconnect_account(agent)
+        faults[0].turn, faults[0].count = 0, 0
+        _, data = await agent.expect_ok("publish_post", post_id=old)
+    assert data["outcome"] == "retried"
+
+
 async def test_unresolved_retry_is_unknown(connect_agent):
     async with connect_agent(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
         old = await make_published(agent, BERLIN, "linkedin")

@@ -390,6 +390,17 @@ def test_reader_sleeps_until_its_input_is_readable():
 
 
 @pytest.mark.requirement("handshake.record")
+def test_notification_during_a_handshake_is_sent(tmp_path):
+    notification = types.JSONRPCNotification(jsonrpc="2.0", method="x")
+
+    async def send(streams):
+        await streams.writer.send(SessionMessage(notification))
+        assert streams.take() == notification.model_dump_json(exclude_unset=True).encode() + b"\n"
+
+    run_streams(send, handshake=Handshake(tmp_path / "record", "key"))
+
+
+@pytest.mark.requirement("handshake.record")
 def test_answer_to_a_handshake_is_recorded_and_an_error_is_not(tmp_path):
     async def record(streams):
         streams.give(INITIALIZE, make_request(5, "ping"))

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.support.ledgers import fail_to_record
 from tests.tools.conftest import Fault
 from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.replacements import Replacements
 from ttp_mcp.writes.replacement import Replacer
 
 pytestmark = pytest.mark.requirement("replacing.half-done")
@@ -156,6 +157,50 @@ async def test_replacement_that_could_not_be_recorded_leaves_no_trace(empty_agen
         assert "the disk is full" in await empty_agent.expect_error("reschedule_post", post_id=old, scheduled_at=LATER)
     assert await empty_agent.runtime.app.ledger.replacements.find_pending(old) is None
     await empty_agent.expect_ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_old_post_is_deleted_without_another_read(connect_agent, lost):
+    """One that fails would leave both posts. Here no read of the old post has a response once the first delete was sent."""
+    seen, faults = [], []
+
+    def through(app):
+        faults.append(Fault(app, methods=("DELETE",)))
+
+        async def note(scope, receive, send):
+            deleted = "DELETE" in seen
+            seen.append(scope["method"])
+            if deleted and scope["method"] == "GET" and scope["path"].endswith(old):
+                raise ConnectionResetError
+            await faults[0](scope, receive, send)
+
+        return note
+
+    old = "/posts"
+    async with connect_agent(demo_posts=False, through=through) as agent:
+        old = await schedule_post(agent)
+        seen.clear()
+        faults[0].turn = 0 if lost else None
+        await agent.expect_ok("reschedule_post", post_id=old, scheduled_at=LATER)
+        assert [each for each in seen if each != "GET"] == ["POST", *["DELETE"] * (2 if lost else 1)]
+        # After the create both posts are read, and the old one is deleted.
+        assert seen[seen.index("POST") :][1:4] == ["GET", "GET", "DELETE"]
+        assert len(agent.list_posts()) == 1
+
+
+async def test_post_whose_record_another_process_ended_is_not_taken_for_its_own(empty_agent, monkeypatch):
+    """Both were started with the same call."""
+    there = await schedule_post(empty_agent)
+    _, other = await empty_agent.expect_ok(
+        "create_post", content="Doors open at ten", platforms=["linkedin"], scheduled_at=LATER
+    )
+
+    async def find_nothing(*_):
+        return None
+
+    monkeypatch.setattr(Replacements, "find_pending", find_nothing)
+    words = await empty_agent.expect_error("reschedule_post", post_id=other["post_id"], scheduled_at=DUE)
+    assert f"the same text is at that time already, as {there}" in words
 
 
 async def test_replacement_whose_create_cannot_be_noted_still_replaces_the_post(empty_agent, monkeypatch):

@@ -115,21 +115,20 @@ class ClientAuth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reject the request, or pass it on with the user's tool context."""
-        if scope["type"] != "http" or scope["path"] in self._open_paths:
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        rejection = self._check_client(scope["path"], headers.get(b"authorization"))
-        if rejection is not None:
-            await rejection.send(send)
-        elif scope["path"] in self._tenantless_paths:
-            await self._app(scope, receive, send)
-        elif self._tenants is not None:
-            await self._serve_tenant(self._tenants, headers.get(TENANT_HEADER), scope, receive, send)
-        elif TENANT_HEADER in headers:
-            await _NOT_HERE.send(send)
-        else:
-            await self._app(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] not in self._open_paths:
+            headers = dict(scope["headers"])
+            rejection = self._check_client(scope["path"], headers.get(b"authorization"))
+            if rejection is not None:
+                await rejection.send(send)
+                return
+            if scope["path"] not in self._tenantless_paths:
+                if self._tenants is not None:
+                    await self._serve_tenant(self._tenants, headers.get(TENANT_HEADER), scope, receive, send)
+                    return
+                if TENANT_HEADER in headers:
+                    await _NOT_HERE.send(send)
+                    return
+        await self._app(scope, receive, send)
 
     def _check_client(self, path: str, given: bytes | None) -> Rejection | None:
         value = parse_bearer(given or b"")
