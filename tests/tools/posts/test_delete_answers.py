@@ -83,13 +83,19 @@ async def test_post_that_is_gone_by_the_time_of_the_request_is_reported(connect_
         )
 
 
-async def test_delete_without_a_question_takes_two_requests(connect_agent):
-    """The post is read once."""
-    async with connect_agent(demo_posts=False, through=Fault, confirm="off") as agent:
-        post_id = await make_post(agent)
+@pytest.mark.parametrize("confirm", ["off", "required"])
+async def test_delete_without_a_question_takes_two_requests(connect_agent, confirm):
+    """The post is read once, also with a code: another read could fail once the code is used."""
+    async with connect_agent(demo_posts=False, through=Fault, confirm=confirm) as agent:
+        post_id = (await agent.runtime.app.api.posts.create(PostCreate(TEXT, platforms=("linkedin",)))).id
+        arguments = {"post_id": post_id}
+        await agent.expect_ok("list_integrations")
+        if confirm == "required":
+            preview = await agent.expect_error("delete_post", **arguments)
+            arguments["confirmation"] = re.search(r"confirmation (\S+) \(once", preview)[1]
         fault = agent.sandbox.app
         fault.turn = 1000
-        await agent.expect_ok("delete_post", post_id=post_id)
+        await agent.expect_ok("delete_post", **arguments)
         assert fault.count == 2
 
 
