@@ -59,7 +59,7 @@ class RateLimitGate:
             StillLimited: The rate limit lasts beyond the deadline, on the monotonic clock.
         """
         while True:
-            probe = await self.wait(deadline)
+            probe = await self.wait(deadline) if self.is_closed else None
             try:
                 async with self._connections:
                     # After a 429 that arrived while this call was in the queue; it doesn't concern the probe.

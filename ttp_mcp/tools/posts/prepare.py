@@ -154,7 +154,8 @@ async def prepare_post(
         context.accounts.read_accounts, partial(_list_posts, context, wanted=is_compared), context.api.auth.rights
     )
     targets = find_targets(args.account_ids, args.platforms, book, found)
-    await offer_reconnect([account for account in targets.values() if account.healthy is False], context)
+    if broken := [account for account in targets.values() if account.healthy is False]:
+        await offer_reconnect(broken, context)
     if lack := describe_missing_right(me, scheduled=scheduled):
         found.add("error", lack)
     platforms = Counter(map(attrgetter("platform"), targets.values()))

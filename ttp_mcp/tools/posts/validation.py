@@ -112,7 +112,7 @@ def check_arguments(
         if is_blank(text):
             words = "shows nothing: it is empty or has only spaces and invisible characters. Write the text."
             found.add("error", f"part {number} of thread {words}" if number else f"content {words}")
-    if number := next(find_unhosted(media_urls), None):
+    if media_urls and (number := next(find_unhosted(media_urls), None)):
         words = "is not an https URL. Upload the file with upload_media and pass its public_url."
         found.add("error", f"media_urls entry {number} {words}")
 
@@ -161,10 +161,11 @@ def find_targets(
         is_complete = is_complete and accounts is not None
         for account in accounts or ():
             targets[account.id] = account
-    if is_complete:
-        found.collect(refuse_unnamed_platforms, platforms, targets.values(), found.failure)
-    else:
-        targets |= {account.id: account for platform in platforms for account in book.list_on(platform)[:1]}
+    if account_ids and platforms:
+        if is_complete:
+            found.collect(refuse_unnamed_platforms, platforms, targets.values(), found.failure)
+        else:
+            targets |= {account.id: account for platform in platforms for account in book.list_on(platform)[:1]}
     return targets
 
 
@@ -228,7 +229,8 @@ def validate_post(
     """
     platforms = Counter(map(attrgetter("platform"), targets))
     _check_platforms(found, post, platforms, media_facts, scheduled=scheduled)
-    _check_media(found, post, platforms, media_facts, _find_local_hosts(context))
+    if post.media_urls:
+        _check_media(found, post, platforms, media_facts, _find_local_hosts(context))
     _check_accounts(found, post, targets, context.dashboard)
     for text in (post.content, *post.thread):
         for warning in find_text_warnings(text):
