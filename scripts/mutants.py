@@ -398,9 +398,8 @@ def try_modules(modules: list[str], patterns: list[str], options: argparse.Names
         outcomes = run_mutants(folder, [each.name for found in tried.values() for each in found], tests, options)
     for module in modules:
         print_result(module, tried[module], len(chosen[module]), outcomes)
-        for entry in [] if patterns else read_equivalent().get(module, []):
-            if entry not in reasons[module]:
-                print(f"\nNo mutant has this entry of {EQUIVALENT.name}: {entry}")
+        if not patterns:
+            print_outdated(module, reasons[module])
     return sum(outcome not in KILLED for outcome in outcomes.values())
 
 
@@ -419,6 +418,14 @@ def print_result(module: str, tried: list[Mutant], chosen: int, outcomes: dict[s
     )
     for mutant in alive:
         print(f"\n{mutant.name}\n  - {mutant.before}\n  + {mutant.after}")
+
+
+def print_outdated(module: str, reasons: list[dict[str, str] | None]) -> None:
+    """Print the module's entries among the equivalent mutants that are the reason for none of its mutants."""
+    for entry in read_equivalent().get(module, []):
+        if entry not in reasons:
+            print(f"\nNo mutant has this entry of {EQUIVALENT.name}:")
+            print(*(f"  {name} = {value}" for name, value in entry.items()), sep="\n")
 
 
 def main() -> int:

@@ -187,7 +187,7 @@ class MutantRunner:
         # Quick tests are cheap; further examples of the same test cost more each time, since they rarely notice more.
         self._costs: dict[str, float] = {}
         self._callers: defaultdict[str, list[pytest.Item]] = defaultdict(list)
-        # Tests that start processes: these may call what the test doesn't call itself.
+        # Tests that start processes, which may call what the test itself does not.
         self._starting: list[pytest.Item] = []
         self._kills: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._hangs: Counter[str] = Counter()

@@ -1,14 +1,12 @@
 """Confirmation by the user: when, with which text, and what it covers. In both protocol eras."""
 
-import re
-
 import mcp_types as types
 import pytest
 from inline_snapshot import snapshot
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
-from tests.tools.conftest import read_text
+from tests.tools.conftest import find_code, read_text
 from ttp_mcp.api import PostCreate
 from ttp_mcp.factory import create_server
 from ttp_mcp.ledger.confirmations import Confirmations
@@ -178,7 +176,7 @@ async def test_confirmation_is_an_argument_only_where_it_is_required(connect_age
 async def preview_call(agent, tool="create_post", **arguments):
     """The code of a preview."""
     words = await agent.expect_error(tool, **arguments)
-    return re.search(r"confirmation (\S+) \(once", words)[1]
+    return find_code(words)
 
 
 @eras
@@ -194,7 +192,7 @@ Once they agreed, call again with the same arguments and confirmation <code> (on
     Nothing was sent.\
 """)
         assert agent.list_posts() == []
-        code = re.search(r"confirmation (\S+) \(once", words)[1]
+        code = find_code(words)
         await agent.expect_ok("create_post", **LATER, confirmation=code)
         assert agent.list_posts() == [("Doors open at ten", "scheduled")]
 

@@ -111,6 +111,11 @@ class Agent:
         return found[label]
 
 
+def find_code(preview: str) -> str:
+    """Return the confirmation code of a preview."""
+    return re.findall(r"confirmation (\S+) \(once", preview)[0]
+
+
 def read_text(result: types.CallToolResult) -> str:
     """Return the text blocks of an answer."""
     return "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
@@ -187,8 +192,8 @@ async def send_reply(send: Send, status: int, body: object, content_type: str = 
     await asgi.send_response(send, status, content, content_type)
 
 
-def answer_reads(replies: dict[str, object]) -> Through:
-    """Answer the given paths below /api with these replies: JSON, or a status to refuse with."""
+def answer_reads(replies: dict[str, object], message: str = "Not here.") -> Through:
+    """Answer the given paths below /api with these replies: JSON, or a status to refuse with that message."""
 
     def through(app: ASGIApp) -> ASGIApp:
         async def instead(scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,7 +201,7 @@ def answer_reads(replies: dict[str, object]) -> Through:
             if reply is None or scope["method"] != "GET":
                 await app(scope, receive, send)
             elif isinstance(reply, int):
-                await send_reply(send, reply, {"success": False, "message": "Not here."})
+                await send_reply(send, reply, {"success": False, "message": message})
             else:
                 await send_reply(send, 200, reply)
 

@@ -1,12 +1,10 @@
 """Edges of applying and undoing plans: accounts that are gone, times to the second, records that are missing."""
 
-import re
-
 import anyio
 import pytest
 
 from tests.support.ledgers import fail_to_record, record_nothing
-from tests.tools.conftest import Fault, answer_reads, send_reply, show_fields, show_promised
+from tests.tools.conftest import Fault, answer_reads, find_code, send_reply, show_fields, show_promised
 from tests.tools.plans.test_plans import list_outcomes
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.plans import Plans
@@ -75,17 +73,8 @@ async def test_post_of_a_disconnected_account_is_found(connect_agent):
 
 async def test_options_of_tiktok_are_not_read_for_other_posts(connect_agent):
     """They can't stop a post elsewhere."""
-
-    def refuse(app):
-        async def between(scope, receive, send):
-            if scope["path"].endswith("/creator-info"):
-                await send_reply(send, 500, {"success": False, "message": "Not here."})
-            else:
-                await app(scope, receive, send)
-
-        return between
-
-    async with connect_agent(demo_posts=False, through=refuse) as agent:
+    through = answer_reads({"/integrations/tiktok/creator-info": 500})
+    async with connect_agent(demo_posts=False, through=through) as agent:
         _, data = await agent.expect_ok("apply_plan", plan_id=await make_plan(agent))
         assert [(step["outcome"], step.get("reason")) for step in data["steps"]] == [("created", None)] * 2
 
@@ -390,11 +379,6 @@ async def test_code_for_an_undo_covers_no_equal_post_with_another_id(connect_age
         words = await agent.expect_error("undo_plan", plan_id=plan_id, confirmation=code)
         assert "or for other arguments" in words
         assert len(agent.list_posts()) == 1
-
-
-def find_code(words):
-    """Return the confirmation code of a preview."""
-    return re.search(r"confirmation (\S+) \(once", words)[1]
 
 
 @UNDO

@@ -1,8 +1,8 @@
 """Guards of plans: confirmation in required mode, and the minimum lead before a time."""
 
-import re
-
 import pytest
+
+from tests.tools.conftest import find_code
 
 LATER = [
     {"content": f"Post {number}", "platforms": ["linkedin"], "scheduled_at": f"2026-11-2{number + 5}T10:00"}
@@ -15,11 +15,6 @@ async def make_plan(agent, posts=LATER):
     """Return the id of a plan."""
     _, data = await agent.expect_ok("plan_posts", posts=posts)
     return data["plan_id"]
-
-
-def find_code(words):
-    """Return the confirmation code of a preview."""
-    return re.search(r"confirmation (\S+) \(once", words)[1]
 
 
 @pytest.mark.requirement("tools.plans.confirmed")

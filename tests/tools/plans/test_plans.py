@@ -9,7 +9,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from tests.support.ledgers import record_nothing
-from tests.tools.conftest import Fault, answer_reads, send_reply, show_fields, show_promised
+from tests.tools.conftest import Fault, answer_reads, find_code, send_reply, show_fields, show_promised
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.plans import Plans
 from ttp_mcp.ledger.replacements import Replacements
@@ -1046,11 +1046,6 @@ async def test_undo_code_covers_the_posts_as_shown(connect_agent, change):
         code = find_code(await agent.expect_error("undo_plan", plan_id=plan_id))
         _, data = await agent.expect_ok("undo_plan", plan_id=plan_id, confirmation=code)
         assert list_outcomes(data) == [(1, "deleted")]
-
-
-def find_code(words):
-    """Return the code of a preview."""
-    return re.search(r"confirmation (\S+) \(once", words)[1]
 
 
 @UNDO

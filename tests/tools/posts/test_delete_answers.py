@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.ledgers import fail_to_record
-from tests.tools.conftest import NOW, Fault, answer_reads, read_text, send_reply
+from tests.tools.conftest import NOW, Fault, answer_reads, find_code, read_text, send_reply
 from tests.tools.posts.test_publish import to_milliseconds
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.ledger import Ledger
@@ -91,8 +91,7 @@ async def test_delete_without_a_question_takes_two_requests(connect_agent, confi
         arguments = {"post_id": post_id}
         await agent.expect_ok("list_integrations")
         if confirm == "required":
-            preview = await agent.expect_error("delete_post", **arguments)
-            arguments["confirmation"] = re.search(r"confirmation (\S+) \(once", preview)[1]
+            arguments["confirmation"] = find_code(await agent.expect_error("delete_post", **arguments))
         fault = agent.sandbox.app
         fault.turn = 1000
         await agent.expect_ok("delete_post", **arguments)

@@ -311,16 +311,8 @@ async def test_options_that_cannot_be_read_do_not_stop_a_post(connect_agent, fai
 
 
 async def test_account_that_the_api_does_not_have_is_named(connect_agent):
-    def lacking(app):
-        async def refuse(scope, receive, send):
-            if scope["path"].endswith("/creator-info"):
-                await send_reply(send, 404, {"success": False, "message": "No such account."})
-            else:
-                await app(scope, receive, send)
-
-        return refuse
-
-    async with connect_agent(through=lacking, demo_posts=False) as agent:
+    through = answer_reads({"/integrations/tiktok/creator-info": 404}, message="No such account.")
+    async with connect_agent(through=through, demo_posts=False) as agent:
         _, data = await agent.expect_ok("create_post", **make_clip())
     (warning,) = data["warnings"]
     assert warning.endswith("checked: the API doesn't have it as connected (404); the API said «No such account.».")

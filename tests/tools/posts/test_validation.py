@@ -105,7 +105,7 @@ async def test_each_unknown_account_is_an_error_once(empty_agent):
 
 
 async def test_accounts_beside_an_unknown_one_are_checked(empty_agent):
-    """Platforms that the unknown one may be on are no error."""
+    """Only the unknown one is an error: the platforms that it may be on are not called unnamed."""
     berlin = await empty_agent.find_account("twitter @harborcafe_berlin")
     (error,), (warning,) = await find_problems(
         empty_agent, account_ids=["nobody", berlin], platforms=["twitter", "linkedin"]
